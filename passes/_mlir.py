@@ -1,0 +1,170 @@
+"""The one door to the MLIR Python bindings.
+
+No other module imports ``jaxlib``; they say ``from passes import _mlir`` and use ``_mlir.ir``, ``_mlir.stablehlo`` and
+so on. Those names load the bindings on first use (PEP 562), so that ``--help`` and configuration errors stay fast and
+a pass can be declared, listed and checked without any bindings at all.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+from passes.errors import UserError, Where
+
+# Attribute of this module -> module of the bindings that it stands for.
+_EXPORTS = {
+    "ir": "jaxlib.mlir.ir",
+    "passmanager": "jaxlib.mlir.passmanager",
+    "func": "jaxlib.mlir.dialects.func",
+    "stablehlo": "jaxlib.mlir.dialects.stablehlo",
+    "chlo": "jaxlib.mlir.dialects.chlo",
+    "sdy": "jaxlib.mlir.dialects.sdy",
+    "xla_client": "jaxlib.xla_client",
+    "jaxlib_runtime": "jaxlib._jax",
+}
+
+if TYPE_CHECKING:
+    ir: Any
+    passmanager: Any
+    func: Any
+    stablehlo: Any
+    chlo: Any
+    sdy: Any
+    xla_client: Any
+    jaxlib_runtime: Any
+
+
+def __getattr__(name: str) -> Any:
+    target = _EXPORTS.get(name)
+    if target is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(target)
+    except ImportError as error:
+        raise UserError(
+            f"the MLIR bindings are not usable here ({error}); install them with: pip install 'jaxlib>=0.10,!=0.11.2'"
+        ) from None
+    globals()[name] = module
+    return module
+
+
+@functools.cache
+def _register_native_passes() -> None:
+    stablehlo = __getattr__("stablehlo")
+    stablehlo.register_stablehlo_passes()
+    import_module("jaxlib.mlir._mlir_libs._mlirHlo").register_mhlo_passes()
+
+
+@functools.cache
+def context() -> Any:
+    """The process's MLIR context with every dialect of the bindings and all native passes registered.
+
+    One context serves the whole process, so attributes and types of different modules compare and hash equal.
+    """
+    ir = __getattr__("ir")
+    try:
+        extension = import_module("jaxlib.mlir._mlir_libs._jax_mlir_ext")
+        hlo = import_module("jaxlib.mlir._mlir_libs._mlirHlo")
+    except ImportError as error:
+        raise UserError(
+            f"the installed jaxlib {jaxlib_version()} has no StableHLO/Shardy bindings ({error}); "
+            "install a supported one with: pip install 'jaxlib>=0.10,!=0.11.2'"
+        ) from None
+    registry = ir.DialectRegistry()
+    extension.register_dialects(registry)
+    ctx = ir.Context()
+    ctx.append_dialect_registry(registry)
+    ctx.load_all_available_dialects()
+    __getattr__("stablehlo").register_dialect(ctx)
+    __getattr__("stablehlo").register_interpreter_dialect(ctx)
+    __getattr__("chlo").register_dialect(ctx)
+    __getattr__("sdy").register_dialect(ctx)
+    hlo.register_mhlo_dialect(ctx)
+    _register_native_passes()
+    # Without these, `inline` skips func.call silently and a Shardy canonicalization fails.
+    import_module("jaxlib.mlir._mlir_libs._mosaic_gpu_ext").register_inliner_extensions(ctx)
+    ctx.emit_error_diagnostics = True
+    return ctx
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """What MLIR said: ``severity`` is ``error``, ``warning``, ``remark`` or ``note``."""
+
+    severity: str
+    where: Where | None
+    message: str
+    notes: tuple[Diagnostic, ...] = ()
+
+
+@contextmanager
+def collect_diagnostics() -> Iterator[list[Diagnostic]]:
+    """Collects the diagnostics MLIR emits in the body instead of letting them reach the C++ stderr."""
+    found: list[Diagnostic] = []
+
+    def convert(diagnostic: Any) -> Diagnostic:
+        return Diagnostic(
+            severity=str(diagnostic.severity).rsplit(".", 1)[-1].lower(),
+            where=where_of(diagnostic.location),
+            message=diagnostic.message,
+            notes=tuple(convert(note) for note in diagnostic.notes),
+        )
+
+    def handle(diagnostic: Any) -> bool:
+        found.append(convert(diagnostic))
+        return True
+
+    handler = context().attach_diagnostic_handler(handle)
+    try:
+        yield found
+    finally:
+        handler.detach()
+
+
+def where_of(location: Any) -> Where | None:
+    """The file position inside an MLIR location (through names, calls and fusions), or ``None`` if it has none."""
+    ir = __getattr__("ir")
+    if isinstance(location, ir.FileLineColLoc):
+        return Where(location.filename.value if hasattr(location.filename, "value") else str(location.filename),
+                     location.start_line, location.start_col)
+    if isinstance(location, ir.NameLoc):
+        return where_of(location.child_loc)
+    if isinstance(location, ir.CallSiteLoc):
+        return where_of(location.callee)
+    if isinstance(location, ir.FusedLoc):
+        return next((found for part in location.locations if (found := where_of(part))), None)
+    return None
+
+
+@functools.cache
+def native_pass_anchor(name: str) -> str | None:
+    """The op a native pass or pipeline must be nested under (``builtin.module`` or ``func.func``), or ``None``.
+
+    Probed once per name with both anchors, because anchors move between jaxlib releases; ``None`` means that the
+    installed bindings do not have the pass.
+    """
+    for anchor, text in (("builtin.module", f"builtin.module({name})"), ("func.func", f"builtin.module(func.func({name}))")):
+        try:
+            __getattr__("passmanager").PassManager.parse(text, context())
+        except ValueError:
+            continue
+        return anchor
+    return None
+
+
+def jaxlib_version() -> str:
+    """The version of the installed jaxlib, without importing it."""
+    try:
+        return metadata.version("jaxlib")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def stablehlo_version() -> str:
+    """The StableHLO version of the installed bindings, e.g. ``1.14.0``."""
+    return str(__getattr__("stablehlo").get_current_version())

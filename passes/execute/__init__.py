@@ -1,0 +1,1 @@
+"""Running programs on simulated devices and comparing what they return."""

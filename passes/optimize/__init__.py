@@ -1,0 +1,1 @@
+"""Passes that shrink a program without changing a single bit of its results."""

@@ -1,0 +1,114 @@
+"""The side table: how each argument and result of a per-device program is a part of the global one, as JSON.
+
+A runtime reads it to cut global arguments into per-device shards and to assemble global results. Axes are listed
+major to minor; a part of an axis is written ``x:(pre_size)size``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from passes.errors import UserError, Where
+from passes.sharding.mesh import Axis, Mesh, Sharding
+
+VERSION = 1
+_PART = re.compile(r"(?P<name>.+):\((?P<pre>\d+)\)(?P<size>\d+)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One argument or result: its global type and how it is sharded.
+
+    ``dtype`` is MLIR's element type (``f32``, ``bf16``, ``i1``, ``complex<f32>``); shapes are in elements.
+    """
+
+    index: int
+    name: str
+    dtype: str
+    global_shape: tuple[int, ...]
+    sharding: Sharding
+
+    @property
+    def local_shape(self) -> tuple[int, ...]:
+        """The shape one device holds."""
+        return self.sharding.local_shape(self.global_shape)
+
+
+@dataclass(frozen=True)
+class SideTable:
+    """The mesh and one `Entry` per argument and result of the per-device entry function, in order."""
+
+    mesh: Mesh
+    arguments: tuple[Entry, ...]
+    results: tuple[Entry, ...]
+
+    def to_json(self) -> str:
+        """The table as JSON text; `from_json` reads it back."""
+        return json.dumps(
+            {
+                "version": VERSION,
+                "mesh": {"axes": [list(a) for a in self.mesh.axes], "device_ids": list(self.mesh.device_ids)},
+                "arguments": [_entry_to_json(e) for e in self.arguments],
+                "results": [_entry_to_json(e) for e in self.results],
+            },
+            indent=1,
+        )
+
+    @staticmethod
+    def from_json(text: str, source: str = "-") -> SideTable:
+        """Reads a table written by `to_json`.
+
+        Raises:
+          UserError: the text is no such table.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"not JSON: {error.msg}", Where(source, error.lineno, error.colno)) from None
+        if not isinstance(data, dict) or data.get("version") != VERSION:
+            raise UserError(f"not a side table of version {VERSION}, as `shlo partition` writes it", Where(source))
+        try:
+            mesh = Mesh(
+                tuple((str(n), int(s)) for n, s in data["mesh"]["axes"]), tuple(int(d) for d in data["mesh"]["device_ids"])
+            )
+            return SideTable(
+                mesh,
+                tuple(_entry_from_json(e, mesh) for e in data["arguments"]),
+                tuple(_entry_from_json(e, mesh) for e in data["results"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"damaged side table: {error!r}", Where(source)) from None
+
+
+def _entry_to_json(entry: Entry) -> dict[str, Any]:
+    return {
+        "index": entry.index,
+        "name": entry.name,
+        "dtype": entry.dtype,
+        "global_shape": list(entry.global_shape),
+        "local_shape": list(entry.local_shape),
+        "dims": [[axis.text(entry.sharding.mesh) for axis in axes] for axes in entry.sharding.dims],
+    }
+
+
+def _entry_from_json(data: dict[str, Any], mesh: Mesh) -> Entry:
+    dims = tuple(tuple(_axis(text, mesh) for text in axes) for axes in data["dims"])
+    if len(dims) != len(data["global_shape"]):
+        raise ValueError(f"{data['name']} has {len(data['global_shape'])} dimensions and {len(dims)} shardings")
+    return Entry(
+        int(data["index"]),
+        str(data["name"]),
+        str(data["dtype"]),
+        tuple(int(s) for s in data["global_shape"]),
+        Sharding(mesh, dims),
+    )
+
+
+def _axis(text: str, mesh: Mesh) -> Axis:
+    part = _PART.fullmatch(text)
+    if part is None:
+        return mesh.axis(text)
+    return Axis(part["name"], int(part["pre"]), int(part["size"]))

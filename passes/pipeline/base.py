@@ -1,0 +1,136 @@
+"""What a pass of ours is: a frozen dataclass whose fields are its options, with declared statistics and an example.
+
+``dead-ops{keep-calls=true}`` in a pipeline is ``DeadOps(keep_calls=True)`` in Python. A pass module imports no bindings
+when it is loaded, so options can be checked and reference pages written without them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, get_type_hints
+
+from passes.errors import UserError
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A counter a pass declares: ``name`` as printed by ``--mlir-pass-statistics`` and what it counts."""
+
+    name: str
+    help: str
+
+
+def option(default: Any, help: str) -> Any:
+    """A dataclass field that is a pass option; its type annotation is bool, int, str or a tuple of str."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a pass as users write it: ``keep-calls`` for the field ``keep_calls``."""
+
+    name: str
+    field: str
+    type: Any
+    default: Any
+    help: str
+
+    def parse(self, text: str, pass_name: str) -> Any:
+        """The option's value from its text in a pipeline.
+
+        Raises:
+          UserError: the text is no value of the option's type.
+        """
+        if self.type is bool:
+            if text in ("true", "1", ""):
+                return True
+            if text in ("false", "0"):
+                return False
+            raise UserError(f"option '{self.name}' of pass '{pass_name}' takes true or false, not '{text}'")
+        if self.type is int:
+            try:
+                return int(text)
+            except ValueError:
+                raise UserError(f"option '{self.name}' of pass '{pass_name}' takes a whole number, not '{text}'") from None
+        if self.type is str:
+            return text
+        return tuple(part for part in text.split(",") if part)
+
+    def print(self, value: Any) -> str:
+        """The text `parse` reads ``value`` from."""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+class Counters(dict[str, int]):
+    """The statistics of one run of one pass; a name that was not declared is a bug and raises."""
+
+    def __init__(self, declared: tuple[Statistic, ...]) -> None:
+        super().__init__({s.name: 0 for s in declared})
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Counts ``count`` more events of ``name``."""
+        self[name] = self[name] + count
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """Base of all passes written here.
+
+    Class attributes:
+      name: The pass's name in pipelines and on the command line (``--name``).
+      summary: One sentence for ``--list-passes`` and the reference page.
+      statistics: What the pass counts.
+      before, after: IR that shows what the pass does; a test runs the pass on ``before`` and expects ``after``.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    statistics: ClassVar[tuple[Statistic, ...]] = ()
+    before: ClassVar[str]
+    after: ClassVar[str]
+
+    @abstractmethod
+    def run(self, module: Any, counters: Counters) -> None:
+        """Transforms ``module`` (the ``builtin.module`` operation) in place.
+
+        Handles into the module from before the call may be dead after it. Raises `UserError` for input the pass
+        cannot take; the module is then not used further.
+        """
+
+    @classmethod
+    def options(cls) -> tuple[Option, ...]:
+        """The pass's options in declaration order."""
+        types = get_type_hints(cls)
+        return tuple(
+            Option(f.name.replace("_", "-"), f.name, types[f.name], f.default, f.metadata.get("help", ""))
+            for f in dataclasses.fields(cls)
+        )
+
+    @classmethod
+    def from_options(cls, given: dict[str, str]) -> Pass:
+        """The pass with ``given`` options (names as users write them).
+
+        Raises:
+          UserError: an unknown option, or a value of the wrong type.
+        """
+        known = {o.name: o for o in cls.options()}
+        values = {}
+        for name, text in given.items():
+            if name not in known:
+                choices = ", ".join(known) or "none"
+                raise UserError(f"pass '{cls.name}' has no option '{name}'; its options: {choices}")
+            values[known[name].field] = known[name].parse(text, cls.name)
+        return cls(**values)
+
+    def to_text(self) -> str:
+        """The pass as pipeline text, naming only the options that differ from their defaults."""
+        changed = [
+            f"{o.name}={o.print(getattr(self, o.field))}"
+            for o in self.options()
+            if getattr(self, o.field) != o.default
+        ]
+        return f"{self.name}{{{' '.join(changed)}}}" if changed else self.name

@@ -1,0 +1,34 @@
+"""The passes of this package by name, loaded when first asked for.
+
+A pass of ours hides a native pass of the same name; the native one stays reachable as ``native-NAME``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from passes.pipeline.base import Pass
+
+# Pipeline name -> "module:class".
+OWN_PASSES = {
+    "cse": "passes.optimize.cse:Cse",
+    "dead-ops": "passes.optimize.dead_ops:DeadOps",
+}
+
+NATIVE_PREFIX = "native-"
+
+
+def own_pass(name: str) -> type[Pass] | None:
+    """The pass class registered as ``name``, or ``None`` if no pass of ours has that name."""
+    target = OWN_PASSES.get(name)
+    if target is None:
+        return None
+    module, _, attribute = target.partition(":")
+    found: type[Pass] = getattr(import_module(module), attribute)
+    return found
+
+
+def native_name(name: str) -> str:
+    """The name the native registry knows a pass by: ``native-cse`` is MLIR's ``cse``."""
+    shadowed = name.removeprefix(NATIVE_PREFIX)
+    return shadowed if shadowed in OWN_PASSES else name

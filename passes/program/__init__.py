@@ -1,0 +1,1 @@
+"""Reading, writing and looking at StableHLO programs; every other stage starts from what this one returns."""

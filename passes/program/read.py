@@ -1,0 +1,158 @@
+"""Reads a module from text, MLIR bytecode or a StableHLO portable artifact, whichever the bytes turn out to be.
+
+The format is sniffed from the content, never from the file name. Every failure is a `UserError` placed at
+``file:line:col`` with the source line.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from passes import _mlir
+from passes.errors import UserError, Where
+
+Format = Literal["text", "bytecode", "portable"]
+
+BYTECODE_MAGIC = b"ML\xefR"
+# A portable artifact is bytecode whose producer string (right behind the magic and the version) names StableHLO.
+_PORTABLE_PRODUCER = b"StableHLO_v"
+STDIN = "<stdin>"
+
+
+@dataclass
+class Program:
+    """A module with what is needed to talk about it: where it came from and in which form.
+
+    Attributes:
+      module: ``ir.Module``, verified.
+      source: The file name for messages (``<stdin>`` for standard input).
+      format: What the bytes were.
+      text: The source text, for showing lines in errors; ``None`` for binary formats.
+      has_debug_info: Whether the input carried locations of its own (``loc(...)``), which are worth writing out again.
+    """
+
+    module: Any
+    source: str
+    format: Format = "text"
+    text: str | None = None
+    has_debug_info: bool = False
+
+    def error(self, message: str, op: Any = None) -> UserError:
+        """A `UserError` about this program, placed at ``op``'s position in the input where that is known."""
+        where = self.where(op) if op is not None else None
+        return UserError(message, where or Where(self.source), snippet=self._line(where))
+
+    def where(self, op: Any) -> Where | None:
+        """The position of ``op`` in this program's input, or in the model source its location names."""
+        found = _mlir.where_of(op.location)
+        return replace(found, file=self.source) if found and found.file == "-" else found
+
+    def _line(self, where: Where | None) -> str | None:
+        if self.text is None or where is None or where.file != self.source:
+            return None
+        lines = self.text.splitlines()
+        return lines[where.line - 1] if 0 < where.line <= len(lines) else None
+
+
+def read_bytes(path: str) -> tuple[bytes, str]:
+    """The content of ``path`` (``-`` is standard input) and its name for messages."""
+    if path == "-":
+        return sys.stdin.buffer.read(), STDIN
+    try:
+        return Path(path).read_bytes(), path
+    except OSError as error:
+        raise UserError(f"cannot read the file: {error.strerror or error}", Where(path)) from None
+
+
+def read(path: str, *, allow_unregistered: bool = False) -> Program:
+    """Reads and verifies the module in ``path`` (``-`` is standard input).
+
+    Raises:
+      UserError: the file cannot be read, is empty, is no MLIR, or does not parse or verify.
+    """
+    data, source = read_bytes(path)
+    return parse(data, source, allow_unregistered=allow_unregistered)
+
+
+def sniff(data: bytes) -> Format:
+    """Which of the three formats ``data`` is in, judged by its first bytes."""
+    if not data.startswith(BYTECODE_MAGIC):
+        return "text"
+    return "portable" if _PORTABLE_PRODUCER in data[:32] else "bytecode"
+
+
+def parse(data: bytes | str, source: str = "-", *, allow_unregistered: bool = False, first_line: int = 1) -> Program:
+    """Parses and verifies a module held in memory; ``first_line`` is where ``data`` starts in its file.
+
+    Raises:
+      UserError: see `read`.
+    """
+    if isinstance(data, str):
+        data = data.encode()
+    if not data.strip():
+        raise UserError("the input is empty; expected an MLIR module as text, bytecode or portable artifact", Where(source))
+    format = sniff(data)
+    context = _mlir.context()
+    context.allow_unregistered_dialects = allow_unregistered
+    if format != "text":
+        return Program(_parse_binary(data, format, source), source, format, has_debug_info=True)
+    text = _decode(data, source)
+    program = Program(None, source, "text", "\n" * (first_line - 1) + text, "loc(" in text)
+    with _mlir.collect_diagnostics() as diagnostics:
+        try:
+            # Leading newlines keep line numbers right for a part of a split file at no cost.
+            program.module = _mlir.ir.Module.parse(program.text, context)
+        except _mlir.ir.MLIRError:
+            raise _parse_error(program, diagnostics) from None
+    return program
+
+
+def _parse_binary(data: bytes, format: Format, source: str) -> Any:
+    context = _mlir.context()
+    with _mlir.collect_diagnostics() as diagnostics:
+        try:
+            if format == "portable":
+                return _mlir.stablehlo.deserialize_portable_artifact(context, data)
+            return _mlir.ir.Module.parse(data, context)
+        except (_mlir.ir.MLIRError, ValueError) as error:
+            reason = diagnostics[0].message if diagnostics else str(error)
+            kind = "StableHLO portable artifact" if format == "portable" else "MLIR bytecode"
+            raise UserError(f"damaged or unsupported {kind}: {reason}", Where(source)) from None
+
+
+def _decode(data: bytes, source: str) -> str:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            "the input is neither MLIR text (UTF-8) nor MLIR bytecode nor a StableHLO portable artifact", Where(source, line)
+        ) from None
+    if "\0" in text:
+        raise UserError(
+            "the input contains NUL bytes: neither MLIR text nor MLIR bytecode nor a StableHLO portable artifact",
+            Where(source, text.count("\n", 0, text.index("\0")) + 1),
+        )
+    return text
+
+
+def _parse_error(program: Program, diagnostics: list[_mlir.Diagnostic]) -> UserError:
+    errors = [d for d in diagnostics if d.severity == "error"] or diagnostics
+    if not errors:
+        return UserError("the input does not parse as an MLIR module", Where(program.source))
+
+    def place(where: Where | None) -> Where | None:
+        return replace(where, file=program.source) if where and where.file == "-" else where
+
+    first = errors[0]
+    where = place(first.where) or Where(program.source)
+    # MLIR lists every dialect it knows in a note; that hides the error it belongs to.
+    notes = tuple((place(n.where), n.message) for n in first.notes if not n.message.startswith("Available dialects"))
+    return UserError(_one_line(first.message), where, snippet=program._line(where), notes=notes)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

@@ -1,0 +1,1 @@
+"""Sharding annotations: what users state about arguments, propagated over the whole program by Shardy."""
