@@ -1,0 +1,24 @@
+"""Walks a module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from passes import _mlir
+
+
+def operations(root: Any) -> list[Any]:
+    """Every operation inside ``root`` (itself included), in pre-order.
+
+    A list, because an exception inside a native walk's callback loses its type, and because a walk must not be running
+    while the program is edited.
+    """
+    found: list[Any] = []
+    pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
+
+    def collect(op: Any) -> Any:
+        found.append(op)
+        return advance
+
+    root.operation.walk(collect, pre_order)
+    return found
