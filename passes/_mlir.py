@@ -148,9 +148,9 @@ def native_pass_anchor(name: str) -> str | None:
     Probed once per name with both anchors, because anchors move between jaxlib releases; ``None`` means that the
     installed bindings do not have the pass.
     """
-    for anchor, text in (("builtin.module", f"builtin.module({name})"), ("func.func", f"builtin.module(func.func({name}))")):
+    for anchor, text in (("builtin.module", name), ("func.func", f"func.func({name})")):
         try:
-            __getattr__("passmanager").PassManager.parse(text, context())
+            __getattr__("passmanager").PassManager.parse(f"builtin.module({text})", context())
         except ValueError:
             continue
         return anchor

@@ -110,7 +110,7 @@ def factor_mesh(mesh: Mesh, cuts: dict[str, set[int]] | None = None) -> PrimeMes
         factors is chosen so that these fall between factors where the axis allows it.
     """
     taken = set(mesh.sizes)
-    factors = []
+    factors: list[tuple[str, tuple[tuple[str, int], ...]]] = []
     for name, size in mesh.axes:
         sizes = _ordered_factors(size, (cuts or {}).get(name, set()))
         if len(sizes) <= 1:
@@ -189,7 +189,9 @@ class _Rewriter:
 
 
 # Where shardings may stand: on any op, on function arguments and results, and in sdy's own ops.
-_SHARDING_ATTRIBUTES = ("sdy.sharding", "arg_attrs", "res_attrs", "sharding", "in_shardings", "out_shardings", "out_sharding")
+_SHARDING_ATTRIBUTES = (
+    "sdy.sharding", "arg_attrs", "res_attrs", "sharding", "in_shardings", "out_shardings", "out_sharding",
+)
 
 
 def factor_axes(module: Any) -> dict[str, PrimeMesh]:

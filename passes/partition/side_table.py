@@ -71,9 +71,8 @@ class SideTable:
         if not isinstance(data, dict) or data.get("version") != VERSION:
             raise UserError(f"not a side table of version {VERSION}, as `shlo partition` writes it", Where(source))
         try:
-            mesh = Mesh(
-                tuple((str(n), int(s)) for n, s in data["mesh"]["axes"]), tuple(int(d) for d in data["mesh"]["device_ids"])
-            )
+            axes = tuple((str(name), int(size)) for name, size in data["mesh"]["axes"])
+            mesh = Mesh(axes, tuple(int(d) for d in data["mesh"]["device_ids"]))
             return SideTable(
                 mesh,
                 tuple(_entry_from_json(e, mesh) for e in data["arguments"]),

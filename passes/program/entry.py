@@ -65,7 +65,8 @@ def find_entry(program: Program, name: str | None = None) -> Any:
         return by_name["main"]
     public = [n for n, f in by_name.items() if not is_private(f)]
     if len(public) != 1:
-        raise program.error(f"no function @main; name the entry function with --entry, one of {_list(public or by_name)}")
+        choices = _list(public or by_name)
+        raise program.error(f"no function @main; name the entry function with --entry, one of {choices}")
     return by_name[public[0]]
 
 

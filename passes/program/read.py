@@ -93,7 +93,7 @@ def parse(data: bytes | str, source: str = "-", *, allow_unregistered: bool = Fa
     if isinstance(data, str):
         data = data.encode()
     if not data.strip():
-        raise UserError("the input is empty; expected an MLIR module as text, bytecode or portable artifact", Where(source))
+        raise UserError("the input is empty; expected a module as text, bytecode or portable artifact", Where(source))
     format = sniff(data)
     context = _mlir.context()
     context.allow_unregistered_dialects = allow_unregistered
@@ -129,7 +129,8 @@ def _decode(data: bytes, source: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
-            "the input is neither MLIR text (UTF-8) nor MLIR bytecode nor a StableHLO portable artifact", Where(source, line)
+            "the input is neither MLIR text (UTF-8) nor MLIR bytecode nor a StableHLO portable artifact",
+            Where(source, line),
         ) from None
     if "\0" in text:
         raise UserError(
