@@ -1,0 +1,38 @@
+"""The update rules the training examples share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+LEARNING_RATE = 1e-3
+DECAY_1, DECAY_2, EPSILON = 0.9, 0.95, 1e-8
+
+
+def adam(params: Any, state: dict[str, Any], gradients: Any) -> tuple[Any, dict[str, Any]]:
+    """One Adam step (Kingma & Ba, 2015, algorithm 1): the new parameters and the new state.
+
+    Args:
+      params: The parameters, in any floating type; the arithmetic is done in f32.
+      state: ``{"count": i32[], "mu": f32 like params, "nu": f32 like params}``; ``count`` is the number of steps done.
+      gradients: Like ``params``.
+    """
+    count = state["count"] + 1
+    step = count.astype(jnp.float32)
+    correction_1, correction_2 = 1 - DECAY_1**step, 1 - DECAY_2**step
+    gradients = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
+    mu = jax.tree.map(lambda m, g: DECAY_1 * m + (1 - DECAY_1) * g, state["mu"], gradients)
+    nu = jax.tree.map(lambda n, g: DECAY_2 * n + (1 - DECAY_2) * g * g, state["nu"], gradients)
+
+    def updated(p: jax.Array, m: jax.Array, n: jax.Array) -> jax.Array:
+        change = LEARNING_RATE * (m / correction_1) / (jnp.sqrt(n / correction_2) + EPSILON)
+        return (p.astype(jnp.float32) - change).astype(p.dtype)
+
+    return jax.tree.map(updated, params, mu, nu), {"count": count, "mu": mu, "nu": nu}
+
+
+def sgd(params: Any, gradients: Any) -> Any:
+    """One step of plain gradient descent."""
+    return jax.tree.map(lambda p, g: p - (LEARNING_RATE * g).astype(p.dtype), params, gradients)
