@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from passes.errors import UserError, Where
@@ -53,7 +53,8 @@ class Parser(argparse.ArgumentParser):
         found, extra = self.parse_known_args(list(self._respell(args or ())), namespace)
         for argument in extra:
             if argument.startswith("-") and argument != "-":
-                raise unknown_option(argument, self._option_string_actions)
+                name = argument.partition("=")[0]
+                raise unknown("option", name, self._option_string_actions, f"{self.prog} --help")
             self.error(f"unexpected argument '{argument}'")
         return found
 
@@ -85,13 +86,14 @@ def double_dash(argument: str, known: Any) -> str:
     return f"-{argument}" if len(name) > 2 and name[1] != "-" and f"-{name}" in known else argument
 
 
-def unknown_option(argument: str, known: Any) -> UserError:
-    """The error for an option that is not ``known``, with the closest one that is."""
+def unknown(kind: str, given: str, known: Iterable[str], help: str) -> UserError:
+    """The error for a ``given`` name that is not ``known``, with the closest one that is; ``kind`` is a noun for it."""
     import difflib  # Only for this message: it costs start-up time.
 
-    name = "--" + argument.partition("=")[0].lstrip("-")
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return UserError(f"unknown option '{argument}'; " + (f"did you mean '{close[0]}'?" if close else "see --help"))
+    close = difflib.get_close_matches(given.lstrip("-"), [name.lstrip("-") for name in known], n=1, cutoff=0.6)
+    dashes = "--" if given.startswith("-") else ""
+    hint = f"did you mean '{dashes}{close[0]}'?" if close else f"see {help}"
+    return UserError(f"unknown {kind} '{given}'; {hint}")
 
 
 def boolean(text: str) -> bool:
@@ -222,3 +224,10 @@ def write_module(args: argparse.Namespace, program: Program, *, debuginfo: bool 
 
     render = renderer(args, debuginfo=program.has_debug_info if debuginfo is None else debuginfo)
     write.write_output(args.output, render(program.module))
+
+
+def versions() -> str:
+    """What ``--version`` prints: this package's version, jaxlib's and StableHLO's."""
+    from passes import __version__, _mlir
+
+    return f"stablehlo-passes {__version__}\njaxlib {_mlir.jaxlib_version()}\nStableHLO {_mlir.stablehlo_version()}"

@@ -1,0 +1,132 @@
+"""``shlo SUBCOMMAND`` and ``shlo-opt``: finds the subcommand, runs it, and turns what it raises into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from passes.errors import EXIT_INPUT, EXIT_OK, UserError
+
+if TYPE_CHECKING:
+    from passes.cli.common import Parser
+
+# Name -> (module, summary). A module has add_arguments(parser) and run(args) -> exit code; it is loaded when named.
+SUBCOMMANDS = {
+    "opt": ("passes.cli.opt", "run passes over a module, with mlir-opt's command line (shlo-opt is the same)"),
+    "shard": ("passes.cli.shard", "annotate a program with shardings from a rules file and propagate them"),
+    "partition": ("passes.cli.partition", "turn a sharded program into the program of one device"),
+    "verify": ("passes.cli.verify", "execute two programs and compare their results"),
+    "passes": ("passes.cli.passes_command", "print the reference of all passes and their options"),
+}
+
+# Exit codes beyond those of errors.py, as shells and sysexits.h have them.
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``shlo`` with ``argv`` (default: the process's) and returns the exit code."""
+    return _guarded(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
+
+
+def main_opt(argv: Sequence[str] | None = None) -> int:
+    """Runs ``shlo-opt``, which is ``shlo opt``."""
+    return _guarded(lambda: _run("opt", "shlo-opt", list(sys.argv[1:] if argv is None else argv)))
+
+
+def _dispatch(argv: list[str]) -> int:
+    first = argv[0] if argv else None
+    if first in ("-h", "--help", "help"):
+        print(_help())
+        return EXIT_OK
+    if first in ("--version", "-version"):
+        from passes.cli.common import versions
+
+        print(versions())
+        return EXIT_OK
+    if first is None:
+        print(_help(), file=sys.stderr)
+        return EXIT_INPUT
+    if first not in SUBCOMMANDS:
+        from passes.cli.common import unknown
+
+        raise unknown("option" if first.startswith("-") else "command", first, SUBCOMMANDS, "shlo --help")
+    return _run(first, f"shlo {first}", argv[1:])
+
+
+def _run(name: str, prog: str, argv: list[str]) -> int:
+    from passes.cli.common import Parser
+
+    path, summary = SUBCOMMANDS[name]
+    command = import_module(path)
+    parser: Parser = Parser(prog, description=f"{summary[0].upper()}{summary[1:]}.")
+    command.add_arguments(parser)
+    code: int = command.run(parser.parse_args(argv))
+    return code
+
+
+def _help() -> str:
+    width = max(map(len, SUBCOMMANDS))
+    return "\n".join([
+        "usage: shlo COMMAND [options] [FILE]",
+        "",
+        "Optimize, shard, partition and prove StableHLO programs.",
+        "",
+        "commands:",
+        *(f"  {name:{width}}  {summary}" for name, (_, summary) in SUBCOMMANDS.items()),
+        "",
+        "shlo COMMAND --help lists a command's options; shlo --version prints versions.",
+    ])
+
+
+def _guarded(body: Callable[[], int]) -> int:
+    """Runs ``body``; whatever it raises ends as a line on stderr and an exit code, never as a traceback."""
+    try:
+        code = body()
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        return _complain(error.render(), error.exit_code)
+    except BrokenPipeError:
+        _silence_stdout()
+        return EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else EXIT_OK
+    except Exception as error:
+        return _complain(_internal_error(error), EXIT_INTERNAL)
+
+
+def _complain(text: str, code: int) -> int:
+    print(text, file=sys.stderr, flush=True)
+    return code
+
+
+def _silence_stdout() -> None:
+    """Gives the interpreter's last flush of stdout somewhere to go; the reader of the pipe has left."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, 1)
+    os.close(descriptor)
+
+
+def _internal_error(error: Exception) -> str:
+    """One line about a bug of ours, with the traceback kept in a file for the report."""
+    import tempfile
+    import traceback
+
+    trace = "".join(traceback.format_exception(error))
+    if os.environ.get("SHLO_TRACEBACK") == "1":
+        sys.stderr.write(trace)
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    with tempfile.NamedTemporaryFile("w", prefix="shlo-traceback-", suffix=".txt", delete=False) as file:
+        file.write(f"arguments: {sys.argv}\n\n{trace}")
+    return f"shlo: internal error: {what}; please report it with {file.name} (SHLO_TRACEBACK=1 shows it here)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
