@@ -1,4 +1,4 @@
-"""The update rules the training examples share."""
+"""The update rules the training examples share. All arithmetic is f32; parameters keep their type."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ import jax
 import jax.numpy as jnp
 
 LEARNING_RATE = 1e-3
+MOMENTUM = 0.9
 DECAY_1, DECAY_2, EPSILON = 0.9, 0.95, 1e-8
+
+
+def sgd(params: Any, gradients: Any) -> Any:
+    """One step of plain gradient descent: the new parameters."""
+    return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, gradients)
+
+
+def momentum(params: Any, velocity: Any, gradients: Any) -> tuple[Any, Any]:
+    """One step of gradient descent with momentum (Polyak, 1964): the new parameters and the new velocity."""
+    velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocity, gradients)
+    return sgd(params, velocity), velocity
 
 
 def adam(params: Any, state: dict[str, Any], gradients: Any) -> tuple[Any, dict[str, Any]]:
     """One Adam step (Kingma & Ba, 2015, algorithm 1): the new parameters and the new state.
 
     Args:
-      params: The parameters, in any floating type; the arithmetic is done in f32.
-      state: ``{"count": i32[], "mu": f32 like params, "nu": f32 like params}``; ``count`` is the number of steps done.
+      params: The parameters, in any floating type.
+      state: ``{"count": i32[], "mu": f32 like params, "nu": f32 like params}``; ``count`` is the number of steps done,
+        ``nu`` is never negative.
       gradients: Like ``params``.
     """
     count = state["count"] + 1
@@ -31,8 +44,3 @@ def adam(params: Any, state: dict[str, Any], gradients: Any) -> tuple[Any, dict[
         return (p.astype(jnp.float32) - change).astype(p.dtype)
 
     return jax.tree.map(updated, params, mu, nu), {"count": count, "mu": mu, "nu": nu}
-
-
-def sgd(params: Any, gradients: Any) -> Any:
-    """One step of plain gradient descent."""
-    return jax.tree.map(lambda p, g: p - (LEARNING_RATE * g).astype(p.dtype), params, gradients)

@@ -100,20 +100,19 @@ def programs(c: Config) -> dict[str, export.Program]:
         x = x + attention(c, params["attention"], rms_norm(params["attention"]["norm"], x))
         return x + mlp(params["mlp"], rms_norm(params["mlp"]["norm"], x))
 
-    def train_step(params: Params, state: dict[str, Any], x: jax.Array, target: jax.Array) -> dict[str, Any]:
+    def train_step(params: Params, velocity: Params, x: jax.Array, target: jax.Array) -> dict[str, Any]:
         def loss(params: Params) -> jax.Array:
             return jnp.mean((forward(params, x) - target) ** 2)
 
         value, gradients = jax.value_and_grad(loss)(params)
-        params, state = optimizer.adam(params, state, gradients)
-        return {"loss": value, "params": params, "state": state}
+        params, velocity = optimizer.momentum(params, velocity, gradients)
+        return {"loss": value, "params": params, "velocity": velocity}
 
     params = parameters(c)
     x = export.shape(c.batch, c.sequence, c.hidden)
-    state = {"count": export.shape(dtype="int32"), "mu": export.like(params), "nu": export.like(params)}
     return {
         "forward": export.Program(forward, (params, x)),
-        "train_step": export.Program(train_step, (params, state, x, x), donate=("params", "state")),
+        "train_step": export.Program(train_step, (params, params, x, x), donate=("params", "velocity")),
     }
 
 
