@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from passes.errors import UserError, Where
@@ -53,11 +53,9 @@ def __getattr__(name: str) -> Any:
     return module
 
 
-@functools.cache
-def _register_native_passes() -> None:
-    stablehlo = __getattr__("stablehlo")
-    stablehlo.register_stablehlo_passes()
-    import_module("jaxlib.mlir._mlir_libs._mlirHlo").register_mhlo_passes()
+def _extension(name: str) -> Any:
+    """A native extension of the bindings; the dialect modules in Python on top of them cost 18 ms more to load."""
+    return import_module(f"jaxlib.mlir._mlir_libs.{name}")
 
 
 @functools.cache
@@ -68,26 +66,27 @@ def context() -> Any:
     """
     ir = __getattr__("ir")
     try:
-        extension = import_module("jaxlib.mlir._mlir_libs._jax_mlir_ext")
-        hlo = import_module("jaxlib.mlir._mlir_libs._mlirHlo")
+        names = ("_jax_mlir_ext", "_stablehlo", "_chlo", "_sdy", "_mlirHlo", "_mosaic_gpu_ext")
+        dialects, stablehlo, chlo, sdy, hlo, mosaic = map(_extension, names)
     except ImportError as error:
         raise UserError(
             f"the installed jaxlib {jaxlib_version()} has no StableHLO/Shardy bindings ({error}); "
             "install a supported one with: pip install 'jaxlib>=0.10,!=0.11.2'"
         ) from None
     registry = ir.DialectRegistry()
-    extension.register_dialects(registry)
+    dialects.register_dialects(registry)
     ctx = ir.Context()
     ctx.append_dialect_registry(registry)
     ctx.load_all_available_dialects()
-    __getattr__("stablehlo").register_dialect(ctx)
-    __getattr__("stablehlo").register_interpreter_dialect(ctx)
-    __getattr__("chlo").register_dialect(ctx)
-    __getattr__("sdy").register_dialect(ctx)
+    stablehlo.register_dialect(ctx)
+    stablehlo.register_interpreter_dialect(ctx)
+    chlo.register_dialect(ctx)
+    sdy.register_dialect(ctx)
     hlo.register_mhlo_dialect(ctx)
-    _register_native_passes()
+    stablehlo.register_stablehlo_passes()
+    hlo.register_mhlo_passes()
     # Without these, `inline` skips func.call silently and a Shardy canonicalization fails.
-    import_module("jaxlib.mlir._mlir_libs._mosaic_gpu_ext").register_inliner_extensions(ctx)
+    mosaic.register_inliner_extensions(ctx)
     ctx.emit_error_diagnostics = True
     return ctx
 
@@ -159,6 +158,8 @@ def native_pass_anchor(name: str) -> str | None:
 
 def jaxlib_version() -> str:
     """The version of the installed jaxlib, without importing it."""
+    from importlib import metadata  # 10 ms that only --version and error messages need.
+
     try:
         return metadata.version("jaxlib")
     except metadata.PackageNotFoundError:

@@ -103,12 +103,16 @@ def _guarded(body: Callable[[], int]) -> int:
 
 
 def _complain(text: str, code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence_stdout()
     print(text, file=sys.stderr, flush=True)
     return code
 
 
 def _silence_stdout() -> None:
-    """Gives the interpreter's last flush of stdout somewhere to go; the reader of the pipe has left."""
+    """Gives the interpreter's last flush of stdout somewhere to go: the reader has left, or the disk is full."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, 1)
     os.close(descriptor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,14 +67,15 @@ def write_output(path: str, data: str | bytes) -> None:
     """
     raw = data.encode() if isinstance(data, str) else data
     if path == "-":
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
+        _write_stdout(raw)
         return
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # The file behind a link changes, not the link.
     # A device or pipe (/dev/null, /dev/stdout, a fifo) cannot be replaced by rename; it is written through.
     if target.exists() and not target.is_file():
-        target.write_bytes(raw)
+        _write_through(target, raw)
         return
+    import tempfile  # 4 ms that output on a pipe does not need.
+
     try:
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
@@ -89,6 +89,23 @@ def write_output(path: str, data: str | bytes) -> None:
         raise UserError(f"cannot write the file: {error.strerror or error}", Where(path)) from None
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _write_stdout(raw: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot write the result: {error.strerror or error}", Where("<stdout>")) from None
+
+
+def _write_through(target: Path, raw: bytes) -> None:
+    try:
+        target.write_bytes(raw)
+    except OSError as error:
+        raise UserError(f"cannot write the file: {error.strerror or error}", Where(str(target))) from None
 
 
 def _mode_for(target: Path) -> int:
