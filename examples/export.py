@@ -1,9 +1,9 @@
 """Writes the examples: traces JAX functions on shapes alone and saves the StableHLO text that JAX lowers them to.
 
 Each example's ``generate.py`` hands `main` its sizes and its programs. No array is ever allocated, so the full
-published sizes lower on a laptop in seconds. The text is what ``jax.jit(...).lower(...)`` produces, for one device and without
-any sharding; only its locations are chosen here: the names of arguments and of ``jax.named_scope`` regions are kept,
-the paths of the machine that made it are not.
+published sizes lower on a laptop in a second. The text is what ``jax.jit(...).lower(...)`` produces, for one device and
+without any sharding; only its locations are chosen here: the names of arguments and of ``jax.named_scope`` regions are
+kept, the paths of the machine that made it are not.
 """
 
 from __future__ import annotations

@@ -26,21 +26,26 @@ def momentum(params: Any, velocity: Any, gradients: Any) -> tuple[Any, Any]:
 def adam(params: Any, state: dict[str, Any], gradients: Any) -> tuple[Any, dict[str, Any]]:
     """One Adam step (Kingma & Ba, 2015, algorithm 1): the new parameters and the new state.
 
+    The second moment is kept as its root, which needs half the exponent range and is valid whatever its sign.
+
     Args:
       params: The parameters, in any floating type.
-      state: ``{"count": i32[], "mu": f32 like params, "nu": f32 like params}``; ``count`` is the number of steps done,
-        ``nu`` is never negative.
+      state: ``{"count": i32[], "mu": f32 like params, "root_nu": f32 like params}``; ``count`` is
+        the number of steps done.
       gradients: Like ``params``.
     """
     count = state["count"] + 1
     step = count.astype(jnp.float32)
     correction_1, correction_2 = 1 - DECAY_1**step, 1 - DECAY_2**step
     gradients = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
-    mu = jax.tree.map(lambda m, g: DECAY_1 * m + (1 - DECAY_1) * g, state["mu"], gradients)
-    nu = jax.tree.map(lambda n, g: DECAY_2 * n + (1 - DECAY_2) * g * g, state["nu"], gradients)
 
-    def updated(p: jax.Array, m: jax.Array, n: jax.Array) -> jax.Array:
-        change = LEARNING_RATE * (m / correction_1) / (jnp.sqrt(n / correction_2) + EPSILON)
+    def root(r: jax.Array, g: jax.Array) -> jax.Array:
+        return jnp.sqrt(DECAY_2 * r * r + (1 - DECAY_2) * g * g)
+
+    def updated(p: jax.Array, m: jax.Array, r: jax.Array) -> jax.Array:
+        change = LEARNING_RATE * (m / correction_1) / (r / jnp.sqrt(correction_2) + EPSILON)
         return (p.astype(jnp.float32) - change).astype(p.dtype)
 
-    return jax.tree.map(updated, params, mu, nu), {"count": count, "mu": mu, "nu": nu}
+    mu = jax.tree.map(lambda m, g: DECAY_1 * m + (1 - DECAY_1) * g, state["mu"], gradients)
+    root_nu = jax.tree.map(root, state["root_nu"], gradients)
+    return jax.tree.map(updated, params, mu, root_nu), {"count": count, "mu": mu, "root_nu": root_nu}

@@ -108,7 +108,7 @@ def programs(c: Config) -> dict[str, export.Program]:
     params = parameters(c)
     x = export.shape(c.batch, c.sequence, c.hidden, dtype=TYPE)
     moments = export.like(params, dtype=jnp.float32)
-    state = {"count": export.shape(dtype="int32"), "mu": moments, "nu": moments}
+    state = {"count": export.shape(dtype="int32"), "mu": moments, "root_nu": moments}
     return {
         "forward": export.Program(forward, (params, x)),
         "train_step": export.Program(train_step, (params, state, x, x), donate=("params", "state")),
