@@ -132,8 +132,8 @@ def test_full_sizes_lower_without_weights(tmp_path: Path) -> None:
     generator = EXAMPLES / "decoder" / "generate.py"
     command = [sys.executable, str(generator), "--size", "full", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
-    entry = find_entry(read(str(tmp_path / "train_step.mlir")))
-    types = {argument.name: str(argument.type) for argument in arguments(entry)}
+    program = read(str(tmp_path / "train_step.mlir"))
+    types = {argument.name: str(argument.type) for argument in arguments(find_entry(program))}
     assert types["params['mlp']['gate']"] == "tensor<4096x14336xf32>"
     assert types["x"] == "tensor<8x8192x4096xf32>"
 
