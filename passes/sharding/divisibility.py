@@ -1,0 +1,154 @@
+"""Takes axes off dimensions they do not divide.
+
+Propagation carries an axis wherever factors lead; a dimension of 6 may end up on an axis of 4. No local type exists for
+that, so the axis goes (the dimension is replicated over it) and the report says where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.errors import Where
+from passes.program.entry import arguments, results, symbol_name
+from passes.program.read import Program
+from passes.program.walk import operations
+from passes.sharding.mesh import Mesh, axis_from_attr, meshes, sharding_from_attr
+
+SHARDING = "sdy.sharding"
+# Ops that carry the sharding of their one result as a property.
+_RESHARDS = frozenset({"sdy.reshard", "sdy.sharding_constraint"})
+
+# One dimension of a sharding: its number and the axes that went.
+_Cut = tuple[int, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Axes that were taken off one dimension of one value.
+
+    Attributes:
+      value: What the value is: the op's name, or which argument or result of which function.
+      where: Its place in the program's source, where known.
+      shape: The value's global shape.
+      dim: The dimension, from 0.
+      axes: The axes taken off, as users write them.
+    """
+
+    value: str
+    where: Where | None
+    shape: tuple[int, ...]
+    dim: int
+    axes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        axes = " and ".join(f"'{a}'" for a in self.axes)
+        return f"{self.value} ({shape}): dimension {self.dim} of {self.shape[self.dim]} does not divide by {axes}"
+
+
+def drop_indivisible(program: Program) -> list[Dropped]:
+    """Takes axes off every dimension of every value in ``program`` that they do not divide, and says which.
+
+    Of several axes on a dimension those stay, from the major one on, whose product still divides. What happens to a
+    value depends on its type and sharding alone, so values that must agree (loop carries, call operands) still agree.
+    """
+    cutter = _Cutter(meshes(program.module))
+    dropped: list[Dropped] = []
+    for op in operations(program.module):
+        attributes = op.attributes
+        if SHARDING in attributes:
+            dropped += _drop_on_results(program, op, cutter)
+        elif op.name in _RESHARDS:
+            new, cuts = cutter.cut(attributes["sharding"], op.results[0].type)
+            if cuts:
+                attributes["sharding"] = new
+                dropped += _reports(op.name, program.where(op), op.results[0].type, cuts)
+        elif op.name == "func.func":
+            dropped += _drop_on_signature(program, op, cutter)
+    return dropped
+
+
+class _Cutter:
+    """Cuts shardings down to what divides; remembers, because a program has few different ones."""
+
+    def __init__(self, named: dict[str, Mesh]) -> None:
+        self._named = named
+        self._known: dict[tuple[Any, Any], tuple[Any, tuple[_Cut, ...]]] = {}
+        # What is on an op's results as a whole, if nothing is to be cut there.
+        self.clean: set[tuple[Any, ...]] = set()
+
+    def cut(self, sharding: Any, type: Any) -> tuple[Any, tuple[_Cut, ...]]:
+        """``sharding`` (``#sdy.sharding``) as it fits a tensor of ``type``, and what was taken off."""
+        key = (sharding, type)
+        if key not in self._known:
+            self._known[key] = self._cut(sharding, tuple(type.shape) if hasattr(type, "shape") else ())
+        return self._known[key]
+
+    def _cut(self, sharding: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[_Cut, ...]]:
+        sdy, context = _mlir.sdy, _mlir.context()
+        attr = sdy.TensorShardingAttr(sharding)
+        mesh = sharding_from_attr(sharding, self._named).mesh
+        dims, cuts = [], []
+        for d, (dimension, size) in enumerate(zip(attr.dimension_shardings, shape, strict=False)):
+            old = sdy.DimensionShardingAttr(dimension)
+            kept, gone, shards = [], [], 1
+            for reference in old.axes:
+                axis = axis_from_attr(reference, mesh)
+                if size % (shards * axis.size) == 0:
+                    shards *= axis.size
+                    kept.append(reference)
+                else:
+                    gone.append(axis.text(mesh))
+            dims.append(
+                sdy.DimensionShardingAttr.get(kept, is_closed=old.is_closed, priority=old.priority, context=context)
+            )
+            if gone:
+                cuts.append((d, tuple(gone)))
+        if not cuts:
+            return sharding, ()
+        new = sdy.TensorShardingAttr.get(
+            attr.mesh_or_ref, dims, list(attr.replicated_axes), list(attr.unreduced_axes), context=context
+        )
+        return new, tuple(cuts)
+
+
+def _drop_on_results(program: Program, op: Any, cutter: _Cutter) -> Iterator[Dropped]:
+    attributes = op.attributes
+    given = attributes[SHARDING]
+    types = [r.type for r in op.results]
+    key = (given, *types)
+    if key in cutter.clean:
+        return
+    shardings = list(_mlir.sdy.TensorShardingPerValueAttr(given).shardings)
+    found = [cutter.cut(s, t) for s, t in zip(shardings, types, strict=True)]
+    if not any(cuts for _, cuts in found):
+        cutter.clean.add(key)
+        return
+    attributes[SHARDING] = _mlir.sdy.TensorShardingPerValueAttr.get([new for new, _ in found], context=_mlir.context())
+    for (_, cuts), type in zip(found, types, strict=True):
+        yield from _reports(op.name, program.where(op), type, cuts)
+
+
+def _drop_on_signature(program: Program, function: Any, cutter: _Cutter) -> Iterator[Dropped]:
+    ir = _mlir.ir
+    if not function.regions[0].blocks:
+        return
+    where, title = program.where(function), f"@{symbol_name(function)}"
+    for key, values in (("arg_attrs", arguments(function)), ("res_attrs", results(function))):
+        changed = False
+        for value in values:
+            if SHARDING not in value.attributes:
+                continue
+            value.attributes[SHARDING], cuts = cutter.cut(value.attributes[SHARDING], value.type)
+            changed |= bool(cuts)
+            yield from _reports(f"'{value.name}' of {title}", where, value.type, cuts)
+        if changed:
+            dictionaries = [ir.DictAttr.get(v.attributes, context=_mlir.context()) for v in values]
+            function.attributes[key] = ir.ArrayAttr.get(dictionaries, context=_mlir.context())
+
+
+def _reports(value: str, where: Where | None, type: Any, cuts: tuple[_Cut, ...]) -> Iterator[Dropped]:
+    return (Dropped(value, where, tuple(type.shape), dim, axes) for dim, axes in cuts)

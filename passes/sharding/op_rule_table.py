@@ -1,0 +1,265 @@
+"""Per-operation knowledge about sharding rules: where Shardy's rule promises more than a shard-local run keeps.
+
+`POLICIES` corrects rules Shardy wrote, `MISSING` makes rules Shardy has not, `WITHOUT_RULE` lists operations that need
+none. Operations in none of the three keep Shardy's rule, except that its permutation factors (dimensions whose elements
+move between shards: slice, reverse, windows) need replication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.sharding.reducers import combines_across_shards
+from passes.sharding.sharding_rule import Mapping, Rule, elementwise, factors_at, replicated
+
+
+@dataclass(frozen=True)
+class Support:
+    """What the lowering to per-device programs can do beyond running the same operation on local types.
+
+    Attributes:
+      gather_from_shards: A gather whose collapsed (indexed) dimension is sharded: offset, mask and sum over the axis.
+      scatter_into_shards: A scatter whose indexed operand dimension is sharded: offset and mask.
+    """
+
+    gather_from_shards: bool = False
+    scatter_into_shards: bool = False
+
+
+Policy = Callable[[Any, Rule, Support], Rule]
+
+
+def _move(op: Any, rule: Rule, support: Support) -> Rule:
+    return rule.replicating(rule.permutation)
+
+
+def _all(op: Any, rule: Rule, support: Support) -> Rule:
+    return rule.replicating(range(len(rule.sizes)))
+
+
+def _reduce(op: Any, rule: Rule, support: Support) -> Rule:
+    # Operands are the inputs followed by one initial value each.
+    if not rule.reduction or combines_across_shards(op, op.operands[len(op.operands) // 2]):
+        return rule
+    return rule.replicating(rule.reduction)
+
+
+def _pad(op: Any, rule: Rule, support: Support) -> Rule:
+    amounts = (_integers(op, name) for name in ("edge_padding_low", "edge_padding_high", "interior_padding"))
+    padded = [d for d, values in enumerate(zip(*amounts, strict=True)) if any(values)]
+    return rule.replicating(factors_at(padded, *rule.operands, *rule.results))
+
+
+def _window(op: Any, rule: Rule, support: Support) -> Rule:
+    """A dimension with a window of one, unit strides, no dilation and no padding passes through untouched."""
+    size = _integers(op, "window_dimensions")
+    rank = len(size)
+    strides = _integers(op, "window_strides") or [1] * rank
+    dilations = _integers(op, "base_dilations") or [1] * rank
+    moved = (
+        d
+        for d, (low, high) in enumerate(_pairs(op, "padding", rank))
+        if (size[d], strides[d], dilations[d], low, high) != (1, 1, 1, 0, 0)
+    )
+    return rule.replicating(factors_at(moved, *rule.operands, *rule.results))
+
+
+def _convolution(op: Any, rule: Rule, support: Support) -> Rule:
+    """Spatial dimensions: a window of one passes through, a window as large as its input is a plain contraction."""
+    numbers = _mlir.stablehlo.ConvDimensionNumbers(op.attributes["dimension_numbers"])
+    image, kernel = (_shape(v) for v in op.operands)
+    need: frozenset[int] = frozenset()
+    inside: frozenset[int] = frozenset()
+    spatial = zip(
+        numbers.input_spatial_dimensions,
+        numbers.kernel_spatial_dimensions,
+        numbers.output_spatial_dimensions,
+        _spatial_settings(op, len(numbers.input_spatial_dimensions)),
+        strict=True,
+    )
+    for i, k, o, (stride, low, high, lhs_dilation, rhs_dilation, reversal) in spatial:
+        factors = factors_at([i], rule.operands[0]) | factors_at([k], rule.operands[1])
+        factors |= factors_at([o], rule.results[0])
+        unpadded = (low, high, lhs_dilation) == (0, 0, 1)
+        pointwise = unpadded and kernel[k] == 1 and stride == 1
+        contraction = unpadded and image[i] == kernel[k] and rhs_dilation == 1 and not reversal
+        if pointwise or contraction:
+            inside |= factors
+        else:
+            need |= factors
+    corrected = rule.replicating(need)
+    return corrected.passing(inside)
+
+
+def _spatial_settings(op: Any, rank: int) -> list[tuple[int, int, int, int, int, bool]]:
+    """Stride, low and high padding, input and kernel dilation, and reversal of each spatial dimension."""
+    strides = _integers(op, "window_strides") or [1] * rank
+    lhs = _integers(op, "lhs_dilation") or [1] * rank
+    rhs = _integers(op, "rhs_dilation") or [1] * rank
+    reversal = _booleans(op, "window_reversal") or [False] * rank
+    padding = _pairs(op, "padding", rank)
+    return [(strides[d], *padding[d], lhs[d], rhs[d], reversal[d]) for d in range(rank)]
+
+
+def _dynamic_update_slice(op: Any, rule: Rule, support: Support) -> Rule:
+    """Only dimensions the update covers in full pass through; Shardy lets the operand's others do so too."""
+    operand, update = rule.operands[:2]
+    partial = [d for d, factors in enumerate(operand) if factors != update[d]]
+    return rule.replicating(factors_at(partial, operand, update, rule.results[0]))
+
+
+def _gather(op: Any, rule: Rule, support: Support) -> Rule:
+    if support.gather_from_shards:
+        return rule
+    numbers = _mlir.stablehlo.GatherDimensionNumbers(op.attributes["dimension_numbers"])
+    return rule.replicating(rule.reduction | factors_at(numbers.collapsed_slice_dims, rule.operands[0]))
+
+
+def _scatter(op: Any, rule: Rule, support: Support) -> Rule:
+    """Updates may be sharded over scattered rows if partial results can be summed up: an add into zeros."""
+    numbers = _mlir.stablehlo.ScatterDimensionNumbers(op.attributes["scatter_dimension_numbers"])
+    inputs = len(op.operands) // 2
+    operand, update = rule.operands[0], rule.operands[inputs + 1]
+    outside = {*numbers.inserted_window_dims, *numbers.input_batching_dims}
+    windows = [d for d in range(len(operand)) if d not in outside]
+    need = frozenset() if support.scatter_into_shards else factors_at(numbers.inserted_window_dims, operand)
+    for d, u in zip(windows, numbers.update_window_dims, strict=True):
+        if operand[d] != update[u]:
+            need |= factors_at([d], operand) | factors_at([u], update)
+    if rule.reduction and not combines_across_shards(op, op.operands[0]):
+        need |= rule.reduction
+    return rule.replicating(need)
+
+
+def _reshape(op: Any, rule: Rule, support: Support) -> Rule:
+    """A factor that only one side has is lost in the reshape: 2x3 to 3x2 has no dimension in common."""
+    either = _present(rule.operands[0]) ^ _present(rule.results[0])
+    return rule.replicating(f for f in either if rule.sizes[f] > 1)
+
+
+POLICIES: dict[str, Policy] = {
+    "stablehlo.convolution": _convolution,
+    "stablehlo.dynamic_update_slice": _dynamic_update_slice,
+    "stablehlo.gather": _gather,
+    "stablehlo.pad": _pad,
+    "stablehlo.reduce": _reduce,
+    "stablehlo.reduce_window": _window,
+    "stablehlo.reshape": _reshape,
+    # Every device would draw the same bits.
+    "stablehlo.rng_bit_generator": _all,
+    "stablehlo.scatter": _scatter,
+    "stablehlo.select_and_scatter": _window,
+}
+DEFAULT_POLICY: Policy = _move
+
+
+def unknown(op: Any) -> Rule:
+    """The rule of an operation about which nothing is known."""
+    return replicated(map(_shape, op.operands), map(_shape, op.results))
+
+
+def _elementwise(op: Any) -> Rule | None:
+    shapes = {_shape(v) for v in (*op.operands, *op.results)}
+    return elementwise(shapes.pop(), len(op.operands), len(op.results)) if len(shapes) == 1 else None
+
+
+def _broadcast(op: Any) -> Rule:
+    shape, rank = _shape(op.results[0]), len(_shape(op.operands[0]))
+    mapping = tuple((d,) for d in range(len(shape)))
+    return Rule(shape, (mapping[len(shape) - rank :],), (mapping,))
+
+
+def _last_dimension_selected(op: Any) -> Rule:
+    """Rows are independent; along the last dimension the whole row is needed."""
+    shape = _shape(op.operands[0])
+    mapping = tuple((d,) for d in range(len(shape)))
+    return Rule(shape, (mapping,), (mapping,) * len(op.results), need_replication=frozenset({len(shape) - 1}))
+
+
+_CHLO_ELEMENTWISE = (
+    "_asin_acos_kernel acos acosh asin asinh atan atanh bessel_i1e conj constant_like cosh digamma erf erf_inv erfc "
+    "is_inf is_neg_inf is_pos_inf lgamma next_after polygamma sinh square tan zeta "
+    "broadcast_add broadcast_and broadcast_atan2 broadcast_compare broadcast_complex broadcast_divide "
+    "broadcast_maximum broadcast_minimum broadcast_multiply broadcast_next_after broadcast_or broadcast_polygamma "
+    "broadcast_power broadcast_remainder broadcast_select broadcast_shift_left broadcast_shift_right_arithmetic "
+    "broadcast_shift_right_logical broadcast_subtract broadcast_xor broadcast_zeta"
+)
+
+# Rules Shardy has not. An entry may return None for the default: replicated, and reported.
+MISSING: dict[str, Callable[[Any], Rule | None]] = {
+    **{f"chlo.{name}": _elementwise for name in _CHLO_ELEMENTWISE.split()},
+    "chlo.top_k": _last_dimension_selected,
+    "stablehlo.broadcast": _broadcast,
+    "stablehlo.map": _elementwise,
+    # Nothing to report about these two: they are replicated for good.
+    "stablehlo.get_dimension_size": unknown,
+    "stablehlo.rng": unknown,
+}
+
+# No operand and any part of the result computed in place; control flow and calls, whose values Shardy ties together
+# itself; terminators and what is no computation.
+WITHOUT_RULE = frozenset(
+    {
+        "arith.constant",
+        "builtin.module",
+        "func.call",
+        "func.func",
+        "func.return",
+        "stablehlo.case",
+        "stablehlo.constant",
+        "stablehlo.create_token",
+        "stablehlo.if",
+        "stablehlo.iota",
+        "stablehlo.optimization_barrier",
+        "stablehlo.partition_id",
+        "stablehlo.replica_id",
+        "stablehlo.return",
+        "stablehlo.while",
+        "chlo.constant",
+        "sdy.constant",
+        "sdy.data_flow_edge",
+        "sdy.func_data_flow_edge",
+        "sdy.manual_computation",
+        "sdy.mesh",
+        "sdy.named_computation",
+        "sdy.propagation_barrier",
+        "sdy.reshard",
+        "sdy.return",
+        "sdy.sharding_constraint",
+        "sdy.sharding_group",
+        "sdy.all_gather",
+        "sdy.all_reduce",
+        "sdy.all_slice",
+        "sdy.all_to_all",
+        "sdy.collective_permute",
+        "sdy.reduce_scatter",
+        "sdy.replicated_to_unreduced",
+        "sdy.sharded_to_unreduced",
+    }
+)
+
+
+def _present(mapping: Mapping) -> frozenset[int]:
+    return frozenset(f for factors in mapping for f in factors)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.type.shape)
+
+
+def _integers(op: Any, name: str) -> list[int]:
+    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[name])) if name in op.attributes else []
+
+
+def _booleans(op: Any, name: str) -> list[bool]:
+    return list(_mlir.ir.DenseBoolArrayAttr(op.attributes[name])) if name in op.attributes else []
+
+
+def _pairs(op: Any, name: str, rank: int) -> list[tuple[int, int]]:
+    if name not in op.attributes:
+        return [(0, 0)] * rank
+    flat = list(_mlir.ir.DenseIntElementsAttr(op.attributes[name]))
+    return list(zip(flat[::2], flat[1::2], strict=True))

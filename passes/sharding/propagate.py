@@ -1,0 +1,117 @@
+"""Propagates the shardings users stated over the whole program, with Shardy, honouring the corrected sharding rules.
+
+  func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {?}]>}) -> tensor<8x4xf32> {
+    %0 = stablehlo.add %a, %a : tensor<8x4xf32>
+
+becomes
+
+  func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}) -> (tensor<8x4xf32> {...}) {
+    %0 = stablehlo.add %a, %a {sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}, {}]>]>} : tensor<8x4xf32>
+
+Every sharding left is closed, a value without one is replicated, and every sharded dimension is divisible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.errors import Where
+from passes.program.read import Program
+from passes.program.walk import operations
+from passes.sharding.divisibility import Dropped, drop_indivisible
+from passes.sharding.op_rules import RULE, populate
+from passes.sharding.sharding_rule import decode
+
+# Shardy's own pipeline (as `sdy-propagation-pipeline` prints it) without what we do ourselves: sharding rules are
+# written before it, so that propagation finds the corrected ones; the partition stage inserts reshards.
+_PIPELINE = """
+symbol-dce, sdy-lift-inlined-meshes, sdy-remove-size-one-axes, sdy-propagate-sharding-from-func-to-call,
+sdy-constant-or-scalar-splitter, symbol-dce, sdy-manual-axes-cleanup, sdy-add-data-flow-edges,
+sdy-flatten-call-graph, symbol-dce, sdy-import-func-calls, symbol-dce,
+sdy-apply-sharding-constraints, sdy-sharding-group-import, sdy-pre-order-funcs,
+sdy-user-priority-propagate{keep-sharding-rules=true conservative-propagation=%s},
+sdy-export-named-computations, sdy-propagate-to-func-results, sdy-unflatten-call-graph, symbol-dce,
+sdy-insert-func-call-reshards, func.func(sdy-constant-or-scalar-merger), func.func(sdy-sink-data-flow-edges),
+sdy-remove-sharding-groups, func.func(sdy-sharding-constraint-to-reshard), sdy-close-shardings
+"""
+
+
+@dataclass(frozen=True)
+class PropagateOptions:
+    """How to propagate.
+
+    Attributes:
+      keep_sharding_rules: Leaves the rules on the operations; without it only rules the module brought along stay.
+      conservative: Propagates nothing that would split an axis or leave shards in another order.
+    """
+
+    keep_sharding_rules: bool = False
+    conservative: bool = False
+
+
+@dataclass(frozen=True)
+class PropagateReport:
+    """What a user should know about a propagation.
+
+    Attributes:
+      unruled: For each operation without a sharding rule, where it is and how it will be treated.
+      dropped: The axes taken off dimensions they do not divide.
+    """
+
+    unruled: tuple[tuple[Where | None, str], ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+
+def propagate(program: Program, options: PropagateOptions | None = None) -> PropagateReport:
+    """Propagates shardings over ``program`` in place; propagating again changes nothing.
+
+    Functions and calls stay; a function called with different shardings becomes several.
+
+    Raises:
+      UserError: the program holds something Shardy cannot take (see `pipeline.prechecks`).
+    """
+    options = options or PropagateOptions()
+    unruled = populate(program, conservative=options.conservative, custom_stays=True)
+    found = tuple((program.where(u.op), u.message) for u in unruled)
+    del unruled  # handles into the module as it was
+    _run(program, f"builtin.module({_PIPELINE % str(options.conservative).lower()})")
+    _tidy(program, options.keep_sharding_rules)
+    return PropagateReport(found, tuple(drop_indivisible(program)))
+
+
+def _run(program: Program, pipeline: str) -> None:
+    _mlir.passmanager.PassManager.parse(pipeline, _mlir.context()).run(program.module.operation)
+
+
+def _tidy(program: Program, keep_sharding_rules: bool) -> None:
+    """Takes away what propagation leaves behind: its own kind of constant, a copy of the mesh, the rules."""
+    constants = []
+    for op in operations(program.module):
+        name, attributes = op.name, op.attributes
+        if name == "sdy.constant":
+            constants.append(op)
+        elif name == "sdy.mesh" and "stablehlo.mesh" in attributes:
+            del attributes["stablehlo.mesh"]
+        elif not keep_sharding_rules and RULE in attributes and not decode(attributes[RULE])[1]:
+            del attributes[RULE]
+    for op in constants:
+        _to_stablehlo_constant(op)
+
+
+def _to_stablehlo_constant(op: Any) -> None:
+    """Shardy's constants never fold together, which matters during propagation only."""
+    ir = _mlir.ir
+    try:
+        given = {key: op.attributes[key] for key in op.attributes}
+    except TypeError:
+        # The bindings cannot hand out an attribute of complex numbers; text can.
+        text = op.clone().get_asm(print_generic_op_form=True, enable_debug_info=True, use_local_scope=True)
+        new = ir.Operation.parse(text.replace('"sdy.constant"', '"stablehlo.constant"', 1), context=_mlir.context())
+        ir.InsertionPoint(op).insert(new)
+    else:
+        types, before = [op.results[0].type], ir.InsertionPoint(op)
+        new = ir.Operation.create("stablehlo.constant", types, attributes=given, loc=op.location, ip=before)
+    op.results[0].replace_all_uses_with(new.results[0])
+    op.erase()
