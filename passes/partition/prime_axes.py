@@ -173,8 +173,7 @@ class _Rewriter:
         for dimension in attr.dimension_shardings:
             d = sdy.DimensionShardingAttr(dimension)
             axes = self._axes(d.axes, prime)
-            # A dimension without axes cannot carry a priority once it is closed; keep what was there otherwise.
-            dims.append(sdy.DimensionShardingAttr.get(axes, is_closed=d.is_closed, priority=d.priority, context=context))
+            dims.append(sdy.DimensionShardingAttr.get(axes, d.is_closed, d.priority, context=context))
         return sdy.TensorShardingAttr.get(
             name, dims, self._axes(attr.replicated_axes, prime), self._axes(attr.unreduced_axes, prime), context=context
         )

@@ -1,0 +1,277 @@
+"""Emits StableHLO collectives and per-device slices for moves between shardings.
+
+All collectives use dense replica groups over the flattened mesh and a channel of their own, so that XLA runs them
+across partitions as they stand. One collective serves a whole compound group: groups list devices in shard order,
+major axis first, which is the order in which shards concatenate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from passes import _mlir
+from passes.program.types import tensor_type
+from passes.sharding.mesh import Axis, Mesh, Sharding
+
+Axes = tuple[Axis, ...]
+
+# XLA's channel type for device-to-device communication.
+_DEVICE_TO_DEVICE = 1
+
+
+class Emitter:
+    """Builds collectives over one mesh; values are per-device, ``axes`` say along which mesh axes devices differ.
+
+    Every method inserts at ``point`` (``ir.InsertionPoint``) and returns the new per-device value.
+    """
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self._channel = 0
+        self._groups: dict[Axes, Any] = {}
+        # One partition_id per block: a value of an outer block captured by a loop body would change the loop's type.
+        self._indices: dict[tuple[Any, Axes], Any] = {}
+
+    # -- moves between shardings -------------------------------------------------------------------------------------
+
+    def gather(self, value: Any, dims: Sequence[Axes], point: Any, location: Any) -> Any:
+        """all_gather along every dimension with axes in ``dims``; these are the minor-most axes of that dimension."""
+        for dim, axes in enumerate(dims):
+            if axes:
+                value = self._all_gather(value, dim, axes, point, location)
+        return value
+
+    def slice(self, value: Any, dims: Sequence[Axes], point: Any, location: Any) -> Any:
+        """The part of ``value`` this device keeps when its dimensions are split further over ``dims``."""
+        ir = _mlir.ir
+        type = ir.RankedTensorType(value.type)
+        sizes = [size // _count(axes) for size, axes in zip(type.shape, dims, strict=True)]
+        if sizes == list(type.shape):
+            return value
+        starts = [
+            self.offset(axes, size, point, location) if axes else self.constant(0, point, location)
+            for axes, size in zip(dims, sizes, strict=True)
+        ]
+        return self.create(
+            "stablehlo.dynamic_slice",
+            [value, *starts],
+            tensor_type(sizes, type.element_type),
+            {"slice_sizes": ir.DenseI64ArrayAttr.get(sizes, self._context)},
+            point,
+            location,
+        )
+
+    def reshard(self, value: Any, source: Sharding, target: Sharding, point: Any, location: Any) -> Any:
+        """Moves ``value`` from one sharding to another: gathers what the two do not share, then slices.
+
+        Right for any pair; upstream's plan is used where it found a cheaper way.
+        """
+        kept = [common_prefix(a, b) for a, b in zip(source.dims, target.dims, strict=True)]
+        value = self.gather(value, [a[len(k) :] for a, k in zip(source.dims, kept, strict=True)], point, location)
+        return self.slice(value, [a[len(k) :] for a, k in zip(target.dims, kept, strict=True)], point, location)
+
+    def all_to_all(self, value: Any, source: int, target: int, axes: Axes, point: Any, location: Any) -> Any:
+        """Moves ``axes`` from dimension ``source`` (becomes whole) to dimension ``target`` (becomes split)."""
+        ir = _mlir.ir
+        type, count = ir.RankedTensorType(value.type), _count(axes)
+        shape = list(type.shape)
+        shape[source] *= count
+        shape[target] //= count
+        attributes = {
+            "split_dimension": _i64(target),
+            "concat_dimension": _i64(source),
+            "split_count": _i64(count),
+            "replica_groups": self._replica_groups(axes),
+            "channel_handle": self._channel_handle(),
+        }
+        result = tensor_type(shape, type.element_type)
+        return self.create("stablehlo.all_to_all", [value], result, attributes, point, location)
+
+    def permute(self, value: Any, source: Sharding, target: Sharding, point: Any, location: Any) -> Any:
+        """collective_permute between two shardings with equal local shapes."""
+        pairs = np.array(permutation(self.mesh, source, target), dtype=np.int64)
+        attributes = {
+            "source_target_pairs": _mlir.ir.DenseElementsAttr.get(pairs, context=self._context),
+            "channel_handle": self._channel_handle(),
+        }
+        return self.create("stablehlo.collective_permute", [value], value.type, attributes, point, location)
+
+    # -- reductions --------------------------------------------------------------------------------------------------
+
+    def all_reduce(self, value: Any, axes: Axes, kind: str, point: Any, location: Any) -> Any:
+        """all_reduce over ``axes`` with the op ``kind`` (``stablehlo.add``, ...) as its body."""
+        attributes = self._grouped(axes)
+        return self._reduction("stablehlo.all_reduce", value, value.type, attributes, kind, point, location)
+
+    def reduce_scatter(self, value: Any, dims: Sequence[Axes], kind: str, point: Any, location: Any) -> Any:
+        """reduce_scatter along every dimension with axes in ``dims``; each device keeps its part of the result."""
+        for dim, axes in enumerate(dims):
+            if not axes:
+                continue
+            type = _mlir.ir.RankedTensorType(value.type)
+            shape = list(type.shape)
+            shape[dim] //= _count(axes)
+            attributes = {"scatter_dimension": _i64(dim), **self._grouped(axes)}
+            result = tensor_type(shape, type.element_type)
+            value = self._reduction("stablehlo.reduce_scatter", value, result, attributes, kind, point, location)
+        return value
+
+    # -- this device's place -----------------------------------------------------------------------------------------
+
+    def offset(self, axes: Axes, size: int, point: Any, location: Any) -> Any:
+        """Where this device's shard of ``size`` elements starts: shard index times ``size``, as ``tensor<i64>``."""
+        index = self.shard_index(axes, point, location)
+        return self._binary("stablehlo.multiply", index, self.constant(size, point, location), point, location)
+
+    def shard_index(self, axes: Axes, point: Any, location: Any) -> Any:
+        """Which shard of those made by ``axes`` this device holds, as ``tensor<i64>``; computed once per block."""
+        block = point.block
+        key = (block, axes)
+        if key not in self._indices:
+            start = _mlir.ir.InsertionPoint.at_block_begin(block)
+            self._indices[key] = self._compute_index(axes, start, location)
+        return self._indices[key]
+
+    def _compute_index(self, axes: Axes, point: Any, location: Any) -> Any:
+        device = self.create("stablehlo.partition_id", [], tensor_type([], "ui32"), {}, point, location)
+        device = self.create("stablehlo.convert", [device], tensor_type([], "i64"), {}, point, location)
+        if self.mesh.device_ids:
+            return self._look_up(axes, device, point, location)
+        index = None
+        for axis in axes:
+            stride = self._stride(axis)
+            digit = device
+            if stride > 1:
+                digit = self._binary("stablehlo.divide", digit, self.constant(stride, point, location), point, location)
+            if stride * axis.size < self.mesh.device_count:
+                size = self.constant(axis.size, point, location)
+                digit = self._binary("stablehlo.remainder", digit, size, point, location)
+            if index is not None:
+                size = self.constant(axis.size, point, location)
+                index = self._binary("stablehlo.multiply", index, size, point, location)
+                digit = self._binary("stablehlo.add", index, digit, point, location)
+            index = digit
+        return index if index is not None else self.constant(0, point, location)
+
+    def _look_up(self, axes: Axes, device: Any, point: Any, location: Any) -> Any:
+        """The shard index from a table by device id, for meshes whose devices are not in natural order."""
+        ir = _mlir.ir
+        table = np.array([self.mesh.shard_index(d, axes) for d in sorted(self.mesh.devices)], dtype=np.int64)
+        value = ir.DenseElementsAttr.get(table, context=self._context)
+        constant = self.create("stablehlo.constant", [], value.type, {"value": value}, point, location)
+        sizes = {"slice_sizes": ir.DenseI64ArrayAttr.get([1], self._context)}
+        one = tensor_type([1], "i64")
+        entry = self.create("stablehlo.dynamic_slice", [constant, device], one, sizes, point, location)
+        return self.create("stablehlo.reshape", [entry], tensor_type([], "i64"), {}, point, location)
+
+    def _stride(self, axis: Axis) -> int:
+        """How far apart two devices are that are neighbours along ``axis``."""
+        names = [name for name, _ in self.mesh.axes]
+        minor = self.mesh.axes[names.index(axis.name) + 1 :]
+        stride = self.mesh.sizes[axis.name] // (axis.pre_size * axis.size)
+        for _, size in minor:
+            stride *= size
+        return stride
+
+    # -- building blocks ---------------------------------------------------------------------------------------------
+
+    def constant(self, value: int, point: Any, location: Any) -> Any:
+        """A scalar ``tensor<i64>`` constant."""
+        type = tensor_type([], "i64")
+        attr = _mlir.ir.DenseElementsAttr.get_splat(type, _mlir.ir.IntegerAttr.get(type.element_type, value))
+        return self.create("stablehlo.constant", [], type, {"value": attr}, point, location)
+
+    @property
+    def _context(self) -> Any:
+        return _mlir.context()
+
+    def _all_gather(self, value: Any, dim: int, axes: Axes, point: Any, location: Any) -> Any:
+        type = _mlir.ir.RankedTensorType(value.type)
+        shape = list(type.shape)
+        shape[dim] *= _count(axes)
+        attributes = {"all_gather_dim": _i64(dim), **self._grouped(axes)}
+        result = tensor_type(shape, type.element_type)
+        return self.create("stablehlo.all_gather", [value], result, attributes, point, location)
+
+    def _reduction(
+        self, name: str, value: Any, result: Any, attributes: dict[str, Any], kind: str, point: Any, location: Any
+    ) -> Any:
+        ir = _mlir.ir
+        op = ir.Operation.create(
+            name, results=[result], operands=[value], attributes=attributes, regions=1, loc=location, ip=point
+        )
+        scalar = tensor_type([], ir.RankedTensorType(value.type).element_type)
+        block = op.regions[0].blocks.append(scalar, scalar, arg_locs=[location, location])
+        inner = ir.InsertionPoint(block)
+        reduced = self.create(kind, list(block.arguments), scalar, {}, inner, location)
+        ir.Operation.create("stablehlo.return", operands=[reduced], loc=location, ip=inner)
+        return op.results[0]
+
+    def _binary(self, name: str, left: Any, right: Any, point: Any, location: Any) -> Any:
+        return self.create(name, [left, right], left.type, {}, point, location)
+
+    def create(
+        self, name: str, operands: Iterable[Any], result: Any, attributes: dict[str, Any], point: Any, location: Any
+    ) -> Any:
+        """The result of a new op with one result."""
+        op = _mlir.ir.Operation.create(
+            name, results=[result], operands=list(operands), attributes=attributes, loc=location, ip=point
+        )
+        return op.results[0]
+
+    def _grouped(self, axes: Axes) -> dict[str, Any]:
+        return {
+            "replica_groups": self._replica_groups(axes),
+            "channel_handle": self._channel_handle(),
+            "use_global_device_ids": _mlir.ir.UnitAttr.get(self._context),
+        }
+
+    def _replica_groups(self, axes: Axes) -> Any:
+        if axes not in self._groups:
+            groups = np.array(self.mesh.groups(axes), dtype=np.int64)
+            self._groups[axes] = _mlir.ir.DenseElementsAttr.get(groups, context=self._context)
+        return self._groups[axes]
+
+    def _channel_handle(self) -> Any:
+        self._channel += 1
+        return _mlir.stablehlo.ChannelHandle.get(self._channel, _DEVICE_TO_DEVICE, context=self._context)
+
+
+def permutation(mesh: Mesh, source: Sharding, target: Sharding) -> list[tuple[int, int]]:
+    """(source device, target device) pairs that turn ``source`` into ``target``, each device once on either side.
+
+    Devices that hold the same block are matched to themselves first, so that data stays where it can.
+    """
+    holders: dict[tuple[int, ...], list[int]] = {}
+    wanters: dict[tuple[int, ...], list[int]] = {}
+    for device in sorted(mesh.devices):
+        holders.setdefault(tuple(mesh.shard_index(device, axes) for axes in source.dims), []).append(device)
+        wanters.setdefault(tuple(mesh.shard_index(device, axes) for axes in target.dims), []).append(device)
+    pairs = []
+    for block, targets in wanters.items():
+        sources = holders[block]
+        stay = set(sources) & set(targets)
+        pairs += [(d, d) for d in stay]
+        moving = (s for s in sources if s not in stay)
+        pairs += zip(moving, (t for t in targets if t not in stay), strict=True)
+    return sorted(pairs)
+
+
+def common_prefix(a: Axes, b: Axes) -> Axes:
+    """The leading axes that ``a`` and ``b`` share."""
+    length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a[:length]
+
+
+def _i64(value: int) -> Any:
+    return _mlir.ir.IntegerAttr.get(_mlir.ir.IntegerType.get_signless(64, _mlir.context()), value)
+
+
+def _count(axes: Axes) -> int:
+    count = 1
+    for axis in axes:
+        count *= axis.size
+    return count

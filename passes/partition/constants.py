@@ -1,0 +1,110 @@
+"""Constants and iota on a split dimension.
+
+A splat shrinks. A constant whose shards are all equal (periodic along every split dimension) becomes its own first
+block: no communication and 1/k of the bytes. Any other stays whole and each device cuts its part. A split iota is the
+local iota plus this device's offset.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from passes import _mlir
+from passes.program.types import tensor_type
+from passes.sharding.mesh import Sharding
+
+if TYPE_CHECKING:
+    from passes.partition.localize import Localizer
+
+# Element widths in bits whose raw buffer is one whole number of bytes per element, viewed as unsigned integers.
+_VIEWS = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
+
+
+def constant_lower(localizer: Localizer, op: Any) -> None:
+    """Lowers a constant with a split result."""
+    ir = _mlir.ir
+    result = op.results[0]
+    sharding = localizer.shardings[result]
+    if sharding is None:
+        return
+    local = localizer.shardings.local_type(result.type, localizer.shardings.attr(result))
+    block = _first_block(ir.DenseElementsAttr(op.attributes["value"]), result.type, local, sharding)
+    if block is None:
+        _cut(localizer, op, sharding)
+    else:
+        op.attributes["value"] = block
+        result.set_type(local)
+
+
+def _first_block(value: Any, type: Any, local: Any, sharding: Sharding) -> Any:
+    """The constant's first block if all blocks are equal to it, else ``None``."""
+    ir = _mlir.ir
+    if value.is_splat:
+        return ir.DenseElementsAttr.get_splat(local, value.get_splat_value())
+    data = _bits(value, type)
+    if data is None:
+        return None
+    shape = tuple(ir.RankedTensorType(local).shape)
+    first = data[tuple(slice(0, size) for size in shape)]
+    for dim, size in enumerate(shape):
+        blocks = np.split(data, data.shape[dim] // size, axis=dim) if sharding.dims[dim] else [data]
+        if any(not np.array_equal(blocks[0], block) for block in blocks[1:]):
+            return None
+        data = blocks[0]
+    return ir.Attribute.parse(f'dense<"0x{np.ascontiguousarray(first).tobytes().hex().upper()}"> : {local}')
+
+
+def _bits(value: Any, type: Any) -> Any:
+    """The constant's elements as unsigned integers of their width, ``None`` where the bindings show no whole bytes."""
+    element = _mlir.ir.RankedTensorType(type).element_type
+    width = getattr(element, "width", None)
+    if width not in _VIEWS:
+        return None
+    try:
+        return np.array(value).view(_VIEWS[width])
+    except (TypeError, ValueError, RuntimeError):
+        # bf16, f8 and the like have no numpy form in the bindings.
+        return None
+
+
+def _cut(localizer: Localizer, op: Any, sharding: Sharding) -> None:
+    """Keeps the whole value and lets each device cut its part."""
+    ir = _mlir.ir
+    attr = localizer.shardings.attr(op.results[0])
+    whole = op.clone(ip=ir.InsertionPoint(op))
+    part = localizer.emit.slice(whole.results[0], sharding.dims, ir.InsertionPoint(op), op.location)
+    localizer.replace(op, part, attr)
+
+
+def iota_lower(localizer: Localizer, op: Any) -> None:
+    """Lowers an iota with a split result: along the iota dimension each device starts at its own offset."""
+    ir = _mlir.ir
+    result = op.results[0]
+    sharding = localizer.shardings[result]
+    dimension = ir.IntegerAttr(op.attributes["iota_dimension"]).value
+    if sharding is None or not sharding.dims[dimension]:
+        localizer.in_place(op)
+        return
+    attr = localizer.shardings.attr(result)
+    local = ir.RankedTensorType(localizer.shardings.local_type(result.type, attr))
+    point, location, emit = ir.InsertionPoint(op), op.location, localizer.emit
+    numbers = emit.create(op.name, [], local, {"iota_dimension": op.attributes["iota_dimension"]}, point, location)
+    offset = emit.offset(sharding.dims[dimension], local.shape[dimension], point, location)
+    scalar = tensor_type([], local.element_type)
+    offset = emit.create("stablehlo.convert", [offset], scalar, {}, point, location)
+    no_dimensions = {"broadcast_dimensions": ir.DenseI64ArrayAttr.get([], _mlir.context())}
+    offset = emit.create("stablehlo.broadcast_in_dim", [offset], local, no_dimensions, point, location)
+    localizer.replace(op, emit.create("stablehlo.add", [numbers, offset], local, {}, point, location), attr)
+
+
+def nothing(type: Any) -> Any:
+    """The splat of ``type`` that addition leaves every element unchanged by: -0.0 for floats, else zero."""
+    ir = _mlir.ir
+    element = ir.RankedTensorType(type).element_type
+    if isinstance(element, ir.IntegerType):
+        return ir.DenseElementsAttr.get_splat(type, ir.IntegerAttr.get(element, 0))
+    if isinstance(element, ir.ComplexType):
+        return ir.Attribute.parse(f"dense<(-0.0, -0.0)> : {type}", _mlir.context())
+    return ir.DenseElementsAttr.get_splat(type, ir.FloatAttr.get(element, -0.0))

@@ -1,0 +1,151 @@
+"""Turns a planned function into the per-device one: the same ops on local types, collectives where the plan has them.
+
+Types are changed in place, op by op in program order, so an op whose row says nothing else costs a few microseconds.
+What differs per op stands in `rows.ROWS`; this module knows only shardings, types and blocks.
+
+  %0 = stablehlo.dot_general %x, %w ... : (tensor<8x16xf32>, tensor<16x32xf32>) -> tensor<8x32xf32>  // [{"data"}, {}]
+  %0 = stablehlo.dot_general %x, %w ... : (tensor<4x16xf32>, tensor<16x32xf32>) -> tensor<4x32xf32>
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from passes import _mlir
+from passes.errors import UserError
+from passes.partition import rows
+from passes.partition.collectives import Emitter
+from passes.partition.consistency import Verdict, check
+from passes.partition.shardings import CONTROL_FLOW, ShardingMap
+from passes.program import entry
+from passes.program.read import Program
+from passes.sharding.op_rules import RULE
+from passes.sharding.sharding_rule import decode
+
+
+@dataclass
+class Localizer:
+    """The state of one lowering.
+
+    Attributes:
+      shardings: Where every value lies.
+      emit: Builds collectives and slices.
+      partial: Values that hold a partial result -> the op that completes them (``stablehlo.add``, ...).
+    """
+
+    program: Program
+    shardings: ShardingMap
+    emit: Emitter = field(init=False)
+    partial: dict[Any, str] = field(default_factory=dict)
+    _verdicts: dict[Any, Verdict] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.emit = Emitter(self.shardings.mesh)
+
+    # -- before: can every op be lowered as planned? -----------------------------------------------------------------
+
+    def audit(self, block: Any) -> list[tuple[Any, str]]:
+        """The ops of ``block`` (and the control flow in it) that cannot be lowered as planned, each with the reason."""
+        found = []
+        for view in block.operations:
+            op = view.operation
+            if problem := self._problem(op):
+                found.append((op, problem))
+            if op.name in CONTROL_FLOW:
+                for region in op.regions:
+                    found += self.audit(region.blocks[0])
+        return found
+
+    def _problem(self, op: Any) -> str:
+        row = rows.ROWS.get(op.name)
+        if row is None:
+            values = (*op.operands, *op.results)
+            return "it has no row in the lowering table" if any(self.shardings.attr(v) for v in values) else ""
+        if row.checked and (problem := self.verdict(op, row.creates).problem):
+            return problem
+        return row.guard(self, op)
+
+    def verdict(self, op: Any, creates: bool = False) -> Verdict:
+        """The consistency check of ``op`` against its sharding rule, on the shardings of its operands and results."""
+        attr, parse = self.shardings.attr, self.shardings.parse
+        operands, results = tuple(map(attr, op.operands)), tuple(map(attr, op.results))
+        if not any(operands) and not any(results):
+            return _CONSISTENT
+        if RULE not in op.attributes:
+            return Verdict("it has no sharding rule")
+        rule_attr = op.attributes[RULE]
+        key = (rule_attr, operands, results)
+        if key not in self._verdicts:
+            rule, _ = decode(rule_attr)
+            self._verdicts[key] = check(rule, tuple(map(parse, operands)), tuple(map(parse, results)), creates)
+        return self._verdicts[key]
+
+    # -- the lowering ------------------------------------------------------------------------------------------------
+
+    def block(self, block: Any, returned: list[Any]) -> None:
+        """Lowers every op of ``block``; what its terminator returns is moved to the shardings ``returned``."""
+        operations = [op.operation for op in block.operations]
+        for op in operations[:-1]:
+            row = rows.ROWS.get(op.name)
+            if row is not None:
+                row.lower(self, op)
+        self.match_operands(operations[-1], returned)
+
+    def in_place(self, op: Any) -> None:
+        """Gives the results of ``op`` their local types."""
+        for value in op.results:
+            self.localize_value(value)
+
+    def localize_value(self, value: Any) -> None:
+        """Gives ``value`` its local type."""
+        attr = self.shardings.attr(value)
+        if attr is not None:
+            value.set_type(self.shardings.local_type(value.type, attr))
+
+    def replace(self, op: Any, value: Any, attr: Any) -> None:
+        """Puts ``value``, which lies as ``attr`` says, in the place of the only result of ``op``."""
+        expected = self.shardings.local_type(op.results[0].type, attr)
+        if value.type != expected:
+            raise self.error(op, f"it was lowered to {value.type} where {expected} was planned")
+        self.shardings.forget(op)
+        self.shardings.record(value, attr)
+        op.results[0].replace_all_uses_with(value)
+        op.erase()
+
+    def match_operands(self, op: Any, attrs: list[Any]) -> None:
+        """Moves the operands of ``op`` that do not lie as ``attrs`` say (``None``: replicated)."""
+        for i, (value, attr) in enumerate(zip(list(op.operands), attrs, strict=True)):
+            source, target = self.shardings[value], self.shardings.parse(attr)
+            if source != target:
+                whole = self.shardings.whole(value.type)
+                point = _mlir.ir.InsertionPoint(op)
+                moved = self.emit.reshard(value, source or whole, target or whole, point, op.location)
+                self.shardings.record(moved, attr)
+                op.operands[i] = moved
+
+    def error(self, op: Any, reason: str) -> UserError:
+        """The error for an op that cannot be lowered as planned."""
+        return error_for(self.program, op, reason)
+
+
+_CONSISTENT = Verdict()
+
+
+def error_for(program: Program, op: Any, reason: str) -> UserError:
+    """The error for an op of ``program`` that cannot be partitioned."""
+    return program.error(f"cannot partition '{op.name}': {reason}", op)
+
+
+def localize_function(localizer: Localizer, function: Any) -> None:
+    """Lowers an audited function in place: argument types, body, returned values, signature."""
+    ir = _mlir.ir
+    block = function.regions[0].blocks[0]
+    for value in block.arguments:
+        localizer.localize_value(value)
+    localizer.block(block, [r.attributes.get("sdy.sharding") for r in entry.results(function)])
+    terminator = list(block.operations)[-1]
+    signature = ir.FunctionType.get(
+        [a.type for a in block.arguments], [v.type for v in terminator.operands], context=_mlir.context()
+    )
+    function.attributes["function_type"] = ir.TypeAttr.get(signature, context=_mlir.context())

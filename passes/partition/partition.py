@@ -1,0 +1,186 @@
+"""From an annotated global program to the per-device program with explicit StableHLO collectives.
+
+Normalise (flatten composites and calls, legalize chlo), factor mesh axes into primes, propagate, plan, localize,
+clean up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.optimize.cse import Cse
+from passes.optimize.dead_ops import DeadOps
+from passes.partition.localize import localize_function
+from passes.partition.plan import Replicated, plan
+from passes.partition.prime_axes import PrimeMesh, factor_axes
+from passes.partition.side_table import Entry, SideTable
+from passes.partition.summary import Traffic, traffic
+from passes.pipeline import runner
+from passes.program import entry
+from passes.program.read import Program
+from passes.program.walk import operations
+from passes.sharding.divisibility import Dropped
+from passes.sharding.mesh import Sharding, meshes, sharding_from_attr
+from passes.sharding.propagate import PropagateReport, propagate
+
+NORMALISE = (
+    "builtin.module(func.func(stablehlo-legalize-composite-to-call),inline,symbol-dce,"
+    "func.func(chlo-legalize-to-stablehlo))"
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What partitioning did.
+
+    Attributes:
+      side_table: How arguments and results lie, for runtimes.
+      traffic: Collectives by kind and group size.
+      replicated: Ops around which the plan replicates.
+      propagation: What propagation reported: ops without a rule, axes dropped from dimensions they do not divide.
+      unaliased: Arguments whose donation was dropped because the result now has another type.
+    """
+
+    side_table: SideTable
+    traffic: list[Traffic]
+    replicated: list[Replicated]
+    propagation: PropagateReport
+    unaliased: list[str]
+
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """Axes taken off dimensions that they do not divide."""
+        return self.propagation.dropped
+
+
+def partition(program: Program, entry_name: str | None = None) -> Report:
+    """Turns ``program``, which carries ``sdy`` shardings, into its per-device program in place.
+
+    The module keeps the entry function only, under its name, and gets ``mhlo.num_partitions``. Partition ids number the
+    devices.
+
+    Raises:
+      UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
+    """
+    function = entry.find_entry(program, entry_name)
+    _keep_only(program, function)
+    runner.run(program, NORMALISE)
+    primes = factor_axes(program.module)
+    name, prime = _the_mesh(program, primes)
+    propagation = propagate(program)
+    side_table = _side_table(program, name, prime)
+    localizer, replicated = plan(program, prime.mesh, meshes(program.module))
+    function = entry.find_entry(program)
+    localize_function(localizer, function)
+    unaliased = _clean(program, function, prime)
+    return Report(side_table, traffic(program.module), replicated, propagation, unaliased)
+
+
+def _keep_only(program: Program, function: Any) -> None:
+    """Makes every function but ``function`` private, so that inlining and symbol-dce leave it alone."""
+    private = _mlir.ir.StringAttr.get("private", _mlir.context())
+    for other in entry.functions(program.module):
+        if other != function:
+            other.attributes["sym_visibility"] = private
+
+
+def _the_mesh(program: Program, primes: dict[str, PrimeMesh]) -> tuple[str, PrimeMesh]:
+    if not primes:
+        raise program.error("the module has no mesh: give it one with --rules, or annotate it with `shlo shard`")
+    if len({prime.original for prime in primes.values()}) > 1:
+        names = ", ".join(f"@{name}" for name in primes)
+        raise program.error(f"the module has several different meshes ({names}); partition needs exactly one")
+    return next(iter(primes.items()))
+
+
+def _side_table(program: Program, mesh_name: str, prime: PrimeMesh) -> SideTable:
+    function = entry.find_entry(program)
+    named = {mesh_name: prime.mesh} | meshes(program.module)
+
+    def entries(values: Iterable[entry.Value], kind: str) -> tuple[Entry, ...]:
+        return tuple(_entry(program, v, kind, named, prime) for v in values)
+
+    return SideTable(
+        prime.original, entries(entry.arguments(function), "argument"), entries(entry.results(function), "result")
+    )
+
+
+def _entry(program: Program, value: entry.Value, kind: str, named: Any, prime: PrimeMesh) -> Entry:
+    type = _mlir.ir.RankedTensorType(value.type)
+    shape = tuple(type.shape)
+    attr = value.attributes.get("sdy.sharding")
+    sharding = sharding_from_attr(attr, named) if attr is not None else Sharding(prime.mesh, ((),) * len(shape))
+    sharding = prime.restore(sharding)
+    for dim, size in enumerate(shape):
+        if size % sharding.factor(dim):
+            raise program.error(
+                f"{kind} '{value.name}' of shape {list(shape)} cannot be split over {sharding.spec()}: dimension {dim} "
+                f"has size {size}, which {sharding.factor(dim)} does not divide; "
+                f"the nearest sizes that do are {_nearest(size, sharding.factor(dim))}"
+            )
+    return Entry(value.index, value.name, str(type.element_type), shape, sharding)
+
+
+def _nearest(size: int, factor: int) -> str:
+    below = size // factor * factor
+    return f"{below} and {below + factor}" if below else str(factor)
+
+
+# -- after lowering ----------------------------------------------------------------------------------------------------
+
+
+def _clean(program: Program, function: Any, prime: PrimeMesh) -> list[str]:
+    """Removes every trace of ``sdy``, verifies, and drops what the lowering left unused."""
+    module = program.module
+    for op in operations(module):
+        attributes = op.attributes
+        for key in ("sdy.sharding", "sdy.sharding_rule", "shlo.number"):
+            if key in attributes:
+                del attributes[key]
+    for op in list(module.body.operations):
+        if op.operation.name == "sdy.mesh":
+            op.operation.erase()
+    unaliased = _strip_signature(function)
+    i32 = _mlir.ir.IntegerType.get_signless(32, _mlir.context())
+    module.operation.attributes["mhlo.num_partitions"] = _mlir.ir.IntegerAttr.get(i32, prime.mesh.device_count)
+    module.operation.attributes["mhlo.num_replicas"] = _mlir.ir.IntegerAttr.get(i32, 1)
+    _verify(program)
+    runner.run(program, f"builtin.module({Cse.name},{DeadOps.name})")
+    return unaliased
+
+
+def _strip_signature(function: Any) -> list[str]:
+    """Drops shardings from the signature, and donations whose argument and result no longer have one type."""
+    ir, context = _mlir.ir, _mlir.context()
+    arguments, results = entry.arguments(function), entry.results(function)
+    unaliased = []
+    kept = []
+    for value in arguments:
+        attributes = {k: a for k, a in value.attributes.items() if not k.startswith("sdy.")}
+        alias = attributes.get("tf.aliasing_output")
+        if alias is not None and results[ir.IntegerAttr(alias).value].type != value.type:
+            del attributes["tf.aliasing_output"]
+            unaliased.append(value.name)
+        kept.append(ir.DictAttr.get(attributes, context=context))
+    if "arg_attrs" in function.attributes:
+        function.attributes["arg_attrs"] = ir.ArrayAttr.get(kept, context=context)
+    if "res_attrs" in function.attributes:
+        stripped = [{k: a for k, a in r.attributes.items() if not k.startswith("sdy.")} for r in results]
+        function.attributes["res_attrs"] = ir.ArrayAttr.get(
+            [ir.DictAttr.get(d, context=context) for d in stripped], context=context
+        )
+    return unaliased
+
+
+def _verify(program: Program) -> None:
+    """Verifies the lowered module; what it finds is a defect of the lowering, told as an error with the op's place."""
+    with _mlir.collect_diagnostics() as diagnostics:
+        try:
+            program.module.operation.verify()
+        except _mlir.ir.MLIRError:
+            first = next((d for d in diagnostics if d.severity == "error"), None)
+            reason = first.message if first else "the module does not verify"
+            raise program.error(f"the lowering made an invalid op ({reason}); please report this module") from None

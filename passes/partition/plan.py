@@ -1,0 +1,121 @@
+"""Plans a propagated module: explicit reshards and collectives by Shardy, under rules that our lowering can carry out.
+
+Where an op cannot be lowered as planned (it has no row, or its guard objects), the plan is made again with that op
+replicated: its operands are gathered, every device runs all of it, its results are cut. That is slower, reported, and
+never wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.partition import rows
+from passes.partition.localize import Localizer, error_for
+from passes.partition.shardings import ShardingMap
+from passes.pipeline import runner
+from passes.program import write
+from passes.program.entry import find_entry
+from passes.program.read import Program
+from passes.program.walk import operations
+from passes.sharding.mesh import Mesh
+from passes.sharding.op_rule_table import Support
+from passes.sharding.op_rules import RULE, populate
+from passes.sharding.sharding_rule import Rule, decode, encode
+
+PIPELINE = (
+    "builtin.module(func.func("
+    "sdy-insert-explicit-reshards{enable-full-version=true},sdy-reshard-to-collectives))"
+)
+
+# What the rows can lower beyond local types.
+SUPPORT = Support()
+
+# The number an op is known by across planning; the native passes keep unknown attributes where they are.
+_NUMBER = "shlo.number"
+
+# Each round replicates the ops that the last one could not lower. Replicating an op can only hand its neighbours more
+# replicated operands, so two rounds suffice in practice; the bound turns a surprise into an error.
+_ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """An op around which the plan replicates: where it stands and why."""
+
+    op: str
+    where: str
+    reason: str
+
+
+def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[Replicated]]:
+    """Plans ``program`` in place.
+
+    Returns:
+      A localizer that has read the planned shardings and found every op fit for lowering, and the ops that had to be
+      replicated to get there.
+
+    Raises:
+      UserError: an op cannot be planned even with everything about it replicated.
+    """
+    populate(program, SUPPORT)
+    for number, op in enumerate(operations(program.module)):
+        if op.name not in rows.ROWS and RULE in op.attributes:
+            op.attributes[RULE] = _replicated(op.attributes[RULE])
+        if RULE in op.attributes:
+            op.attributes[_NUMBER] = _mlir.ir.IntegerAttr.get(_i64(), number)
+    replicated: dict[int, Replicated] = {}
+    ruled = write.to_bytecode(program.module)
+    for _ in range(_ROUNDS):
+        runner.run(program, PIPELINE)
+        localizer, problems = _audit(program, mesh, meshes)
+        if not problems:
+            return localizer, list(replicated.values())
+        ruled = _replicate(program, ruled, problems, replicated)
+    op, reason = problems[0]
+    raise localizer.error(op, f"{reason}, and no plan was found that avoids it")
+
+
+def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[tuple[Any, str]]]:
+    shardings = ShardingMap(mesh, meshes)
+    function = find_entry(program)
+    shardings.read_function(function)
+    localizer = Localizer(program, shardings)
+    return localizer, localizer.audit(function.regions[0].blocks[0])
+
+
+def _replicate(
+    program: Program, ruled: bytes, problems: list[tuple[Any, str]], replicated: dict[int, Replicated]
+) -> bytes:
+    """Goes back to the module before planning (``ruled``) with the rules of ``problems`` replicating everything."""
+    found = {}
+    for op, reason in problems:
+        number = _number(op)
+        if number is None or number in replicated:
+            raise error_for(program, op, reason)
+        found[number] = Replicated(str(op.name), str(program.where(op) or program.source), reason)
+    replicated |= found
+    program.module = _mlir.ir.Module.parse(ruled, _mlir.context())
+    for op in operations(program.module):
+        if _number(op) in found:
+            op.attributes[RULE] = _replicated(op.attributes[RULE])
+    return write.to_bytecode(program.module)
+
+
+def _number(op: Any) -> int | None:
+    attributes = op.attributes
+    return int(_mlir.ir.IntegerAttr(attributes[_NUMBER]).value) if _NUMBER in attributes else None
+
+
+def _replicated(rule_attr: Any) -> Any:
+    rule, _ = decode(rule_attr)
+    return encode(_everywhere(rule))
+
+
+def _everywhere(rule: Rule) -> Rule:
+    return rule.replicating(range(len(rule.sizes)))
+
+
+def _i64() -> Any:
+    return _mlir.ir.IntegerType.get_signless(64, _mlir.context())

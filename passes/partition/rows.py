@@ -1,0 +1,309 @@
+"""The lowering table: what becomes of each op when its operands and results are split.
+
+The default row is the same op on local types, once its plan was checked against its sharding rule. Ops whose
+attributes speak of sizes, that make values out of nothing, or that hold blocks have rows of their own. A guard looks at
+the planned op, on global types, and says why it cannot be lowered; the plan then replicates around it, as it does for
+an op without a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from passes import _mlir
+from passes.partition import constants, planned
+from passes.partition.shardings import Axes
+from passes.program.types import shape_of, tensor_type
+from passes.sharding.reducers import reducer
+
+if TYPE_CHECKING:
+    from passes.partition.localize import Localizer
+
+Lowering = Callable[["Localizer", Any], None]
+Guard = Callable[["Localizer", Any], str]
+
+
+def same(localizer: Localizer, op: Any) -> None:
+    """The same op on local types; what it reduces over split dimensions is noted for the collective that follows."""
+    if localizer.verdict(op).reduced:
+        for value in op.results:
+            localizer.partial[value] = _SUM if not op.regions else str(reducer(op))
+    localizer.in_place(op)
+
+
+def no_objection(localizer: Localizer, op: Any) -> str:
+    """The guard of ops whose sharding rule says it all."""
+    if localizer.verdict(op).reduced and op.regions and reducer(op) not in planned.COMBINERS:
+        return "no collective does what its region does"
+    return _reduced_at_once(localizer, op)
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one op is lowered.
+
+    Attributes:
+      lower: Rewrites the op in place, or replaces it.
+      guard: Why the planned op cannot be lowered, or the empty string.
+      creates: Whether the op makes dimensions of its own, which may be split though no operand has them.
+      checked: Whether the op is checked against its sharding rule; control flow and collectives have none.
+    """
+
+    lower: Lowering = same
+    guard: Guard = no_objection
+    creates: bool = False
+    checked: bool = True
+
+
+_SUM = "stablehlo.add"
+
+
+def _reduced_at_once(localizer: Localizer, op: Any) -> str:
+    """A partial result may have one use only: the collectives that complete it."""
+    for result in op.results:
+        axes = {axis.name for axis in localizer.verdict(op).reduced}
+        value = result
+        while axes:
+            users = [use.owner.operation for use in value.uses]
+            if not users:
+                break
+            if len(users) > 1 or users[0].name not in planned.REDUCES:
+                return f"its partial result over {', '.join(sorted(axes))} is used before it is reduced"
+            axes -= set(planned.reduced_axes(users[0]))
+            value = users[0].results[0]
+    return ""
+
+
+# -- ops whose attributes speak of sizes -------------------------------------------------------------------------------
+
+
+def slice_guard(localizer: Localizer, op: Any) -> str:
+    """slice: a split dimension is taken whole."""
+    shape = shape_of(op.operands[0])
+    starts, limits, strides = (_ints(op, key) for key in ("start_indices", "limit_indices", "strides"))
+    for dim, axes in enumerate(localizer.shardings.dims(op.results[0])):
+        if axes and (starts[dim], limits[dim], strides[dim]) != (0, shape[dim], 1):
+            return f"dimension {dim} is split and sliced"
+    return ""
+
+
+def slice_lower(localizer: Localizer, op: Any) -> None:
+    """slice: the limit of a split dimension becomes its local size."""
+    localizer.in_place(op)
+    limits, local = _ints(op, "limit_indices"), shape_of(op.results[0])
+    for dim, axes in enumerate(localizer.shardings.dims(op.results[0])):
+        limits[dim] = local[dim] if axes else limits[dim]
+    _set_ints(op, "limit_indices", limits)
+
+
+def taken_whole(operand: int, part: int) -> Guard:
+    """A guard for dynamic slices and updates: split dimensions have the same size in ``operand`` and ``part``.
+
+    ``part`` is an operand number, or -1 for the result. The start of such a dimension clamps to zero on any device.
+    """
+
+    def guard(localizer: Localizer, op: Any) -> str:
+        value = op.results[0] if part < 0 else op.operands[part]
+        sizes = zip(shape_of(op.operands[operand]), shape_of(value), strict=True)
+        for dim, (whole, taken) in enumerate(sizes):
+            if localizer.shardings.dims(op.results[0])[dim] and whole != taken:
+                return f"dimension {dim} is split and only part of it is taken"
+        return ""
+
+    return guard
+
+
+def dynamic_slice_lower(localizer: Localizer, op: Any) -> None:
+    """dynamic_slice: slice sizes are the local sizes of the result."""
+    localizer.in_place(op)
+    _set_ints(op, "slice_sizes", list(shape_of(op.results[0])))
+
+
+def pad_guard(localizer: Localizer, op: Any) -> str:
+    """pad: a split dimension gets no padding."""
+    amounts = [_ints(op, key) for key in ("edge_padding_low", "edge_padding_high", "interior_padding")]
+    for dim, axes in enumerate(localizer.shardings.dims(op.results[0])):
+        if axes and any(amount[dim] for amount in amounts):
+            return f"dimension {dim} is split and padded"
+    return ""
+
+
+def gather_guard(localizer: Localizer, op: Any) -> str:
+    """gather: a split operand dimension is a batching dimension or taken whole by every slice."""
+    shape, sizes = shape_of(op.operands[0]), _ints(op, "slice_sizes")
+    for dim in _split_windows(localizer, op):
+        if sizes[dim] != shape[dim]:
+            return f"operand dimension {dim} is split and indexed"
+    return ""
+
+
+def gather_lower(localizer: Localizer, op: Any) -> None:
+    """gather: slices take the local size of a split operand dimension."""
+    local, sizes = shape_of(op.operands[0]), _ints(op, "slice_sizes")
+    for dim in _split_windows(localizer, op):
+        sizes[dim] = local[dim]
+    _set_ints(op, "slice_sizes", sizes)
+    localizer.in_place(op)
+
+
+def _split_windows(localizer: Localizer, op: Any) -> list[int]:
+    numbers = _mlir.stablehlo.GatherDimensionNumbers(op.attributes["dimension_numbers"])
+    batching = set(numbers.operand_batching_dims)
+    dims = localizer.shardings.dims(op.operands[0])
+    return [dim for dim, axes in enumerate(dims) if axes and dim not in batching]
+
+
+def scatter_lower(localizer: Localizer, op: Any) -> None:
+    """scatter: with split updates every device adds its own, and the operand enters the sum on one device only."""
+    if reduced := localizer.verdict(op).reduced:
+        for i in range(len(op.results)):
+            op.operands[i] = _only_first(localizer, op, op.operands[i], reduced)
+    same(localizer, op)
+
+
+def scatter_guard(localizer: Localizer, op: Any) -> str:
+    """scatter: partial results can be summed and nothing else."""
+    if localizer.verdict(op).reduced and reducer(op) != _SUM:
+        return "its updates are split and its region does not add"
+    return _reduced_at_once(localizer, op)
+
+
+def _only_first(localizer: Localizer, op: Any, value: Any, axes: Axes) -> Any:
+    """``value`` on the first device along ``axes``, the neutral element of addition on the others."""
+    ir, emit = _mlir.ir, localizer.emit
+    point, location = ir.InsertionPoint(op), op.location
+    equal = {"comparison_direction": _mlir.stablehlo.ComparisonDirectionAttr.get("EQ", _mlir.context())}
+    index, zero = emit.shard_index(axes, point, location), emit.constant(0, point, location)
+    first = emit.create("stablehlo.compare", [index, zero], tensor_type([], "i1"), equal, point, location)
+    nothing = {"value": constants.nothing(value.type)}
+    others = emit.create("stablehlo.constant", [], value.type, nothing, point, location)
+    chosen = emit.create("stablehlo.select", [first, value, others], value.type, {}, point, location)
+    localizer.shardings.record(chosen, localizer.shardings.attr(value))
+    return chosen
+
+
+# -- ops with a dimension that must be whole ---------------------------------------------------------------------------
+
+
+def whole(listed: Callable[[Any], list[int]], what: str) -> Guard:
+    """A guard: the dimensions ``listed`` for an op are not split in any operand."""
+
+    def guard(localizer: Localizer, op: Any) -> str:
+        for dim in listed(op):
+            for value in op.operands:
+                dims = localizer.shardings.dims(value)
+                if dim < len(dims) and dims[dim]:
+                    return f"dimension {dim} is split and {what}"
+        return ""
+
+    return guard
+
+
+def _dimension(op: Any) -> list[int]:
+    return [_mlir.ir.IntegerAttr(op.attributes["dimension"]).value]
+
+
+def _windows(op: Any) -> list[int]:
+    return [dim for dim, size in enumerate(_ints(op, "window_dimensions")) if size > 1]
+
+
+def convolution_guard(localizer: Localizer, op: Any) -> str:
+    """convolution: with groups nothing but the plain batch is split, for group counts are attributes."""
+    groups = [_mlir.ir.IntegerAttr(op.attributes[key]).value for key in ("feature_group_count", "batch_group_count")]
+    numbers = _mlir.stablehlo.ConvDimensionNumbers(op.attributes["dimension_numbers"])
+    dims = localizer.shardings.dims(op.results[0])
+    if max(groups) > 1 and (dims[numbers.output_feature_dimension] or localizer.shardings[op.operands[1]]):
+        return "it is grouped and its features are split"
+    if groups[1] > 1 and any(dims):
+        return "its batch is grouped and split"
+    if any(dims[d] for d in numbers.output_spatial_dimensions):
+        return "a spatial dimension is split"
+    return no_objection(localizer, op)
+
+
+# -- control flow ------------------------------------------------------------------------------------------------------
+
+
+def while_lower(localizer: Localizer, op: Any) -> None:
+    """while: operands, block arguments, what the body returns and results all lie as the results are planned to."""
+    attrs = [localizer.shardings.attr(v) for v in op.results]
+    localizer.match_operands(op, attrs)
+    condition, body = (region.blocks[0] for region in op.regions)
+    for value in (*condition.arguments, *body.arguments):
+        localizer.localize_value(value)
+    localizer.block(condition, [None])
+    localizer.block(body, attrs)
+    localizer.in_place(op)
+
+
+def branches_lower(localizer: Localizer, op: Any) -> None:
+    """case, if: every branch returns its values as the results are planned to lie; the predicate is replicated."""
+    attrs = [localizer.shardings.attr(v) for v in op.results]
+    localizer.match_operands(op, [None])
+    for region in op.regions:
+        localizer.block(region.blocks[0], attrs)
+    localizer.in_place(op)
+
+
+def barrier_lower(localizer: Localizer, op: Any) -> None:
+    """optimization_barrier: results lie as the operands do, position by position."""
+    localizer.match_operands(op, [localizer.shardings.attr(v) for v in op.results])
+    localizer.in_place(op)
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def _ints(op: Any, key: str) -> list[int]:
+    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[key]))
+
+
+def _set_ints(op: Any, key: str, values: list[int]) -> None:
+    op.attributes[key] = _mlir.ir.DenseI64ArrayAttr.get(values, _mlir.context())
+
+
+def _nothing(localizer: Localizer, op: Any) -> str:
+    return ""
+
+
+def _free(lower: Lowering) -> Row:
+    """A row for an op that has no sharding rule to be checked against."""
+    return Row(lower, _nothing, checked=False)
+
+
+_DEFAULT = (
+    "abs add and atan2 bitcast_convert cbrt ceil clamp compare complex convert cosine count_leading_zeros divide "
+    "exponential exponential_minus_one floor imag is_finite log log_plus_one logistic maximum minimum multiply negate "
+    "not or popcnt power real reduce_precision remainder round_nearest_afz round_nearest_even rsqrt select shift_left "
+    "shift_right_arithmetic shift_right_logical sign sine sqrt subtract tan tanh xor "
+    "batch_norm_inference cholesky dot dot_general fft map reduce reshape transpose triangular_solve"
+)
+
+ROWS: dict[str, Row] = {
+    **{f"stablehlo.{name}": Row() for name in _DEFAULT.split()},
+    "stablehlo.broadcast": Row(creates=True),
+    "stablehlo.broadcast_in_dim": Row(creates=True),
+    "stablehlo.case": _free(branches_lower),
+    "stablehlo.concatenate": Row(guard=whole(_dimension, "concatenated")),
+    "stablehlo.constant": _free(constants.constant_lower),
+    "stablehlo.convolution": Row(guard=convolution_guard),
+    "stablehlo.dynamic_slice": Row(dynamic_slice_lower, taken_whole(0, -1)),
+    "stablehlo.dynamic_update_slice": Row(guard=taken_whole(0, 1)),
+    "stablehlo.gather": Row(gather_lower, gather_guard),
+    "stablehlo.if": _free(branches_lower),
+    "stablehlo.iota": _free(constants.iota_lower),
+    "stablehlo.optimization_barrier": _free(barrier_lower),
+    "stablehlo.pad": Row(guard=pad_guard),
+    "stablehlo.reduce_window": Row(guard=whole(_windows, "windowed")),
+    "stablehlo.reverse": Row(guard=whole(lambda op: _ints(op, "dimensions"), "reversed")),
+    "stablehlo.scatter": Row(scatter_lower, scatter_guard),
+    "stablehlo.select_and_scatter": Row(guard=whole(_windows, "windowed")),
+    "stablehlo.slice": Row(slice_lower, slice_guard),
+    "stablehlo.sort": Row(guard=whole(_dimension, "sorted")),
+    "stablehlo.while": _free(while_lower),
+    "func.return": Row(lambda localizer, op: None, _nothing, checked=False),
+    "stablehlo.return": Row(lambda localizer, op: None, _nothing, checked=False),
+    **{name: _free(lower) for name, lower in planned.LOWERINGS.items()},
+}

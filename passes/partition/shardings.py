@@ -1,0 +1,133 @@
+"""The sharding of every value of a planned function, looked up by value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from passes import _mlir
+from passes.errors import UserError
+from passes.program import entry
+from passes.program.types import tensor_type
+from passes.sharding.mesh import Axis, Mesh, Sharding, sharding_from_attr
+
+Axes = tuple[Axis, ...]
+
+# Ops whose blocks take the op's results as arguments, in the results' shardings.
+_LOOPS = frozenset({"stablehlo.while"})
+# Attributes that name the sharding of an op's only result.
+_OUT_SHARDING = ("out_sharding", "sharding")
+
+
+class ShardingMap:
+    """Value -> sharding attribute, read once from the attributes of a planned function.
+
+    A value without an entry is replicated. Attributes, not parsed shardings, are the keys of caches: they are unique in
+    their context, so comparing them costs nothing.
+    """
+
+    def __init__(self, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
+        self.mesh = mesh
+        self._meshes = meshes
+        self._of: dict[Any, Any] = {}
+        self._parsed: dict[Any, Sharding | None] = {}
+        self._per_value: dict[Any, list[Any]] = {}
+        self._local_types: dict[Any, Any] = {}
+
+    def read_function(self, function: Any) -> None:
+        """Records the shardings of all values of ``function``."""
+        block = function.regions[0].blocks[0]
+        for value, info in zip(block.arguments, entry.arguments(function), strict=True):
+            self.record(value, info.attributes.get("sdy.sharding"))
+        self._read_block(block)
+
+    def _read_block(self, block: Any) -> None:
+        for view in block.operations:
+            op = view.operation
+            attrs = self.of_results(op)
+            for value, attr in zip(op.results, attrs, strict=False):
+                self.record(value, attr)
+            if op.name in CONTROL_FLOW:
+                for region in op.regions:
+                    inner = region.blocks[0]
+                    if op.name in _LOOPS:
+                        for value, attr in zip(inner.arguments, attrs, strict=False):
+                            self.record(value, attr)
+                    self._read_block(inner)
+
+    def record(self, value: Any, attr: Any) -> None:
+        """Remembers that ``value`` lies as ``attr`` says; ``None`` or a replicated one leaves no trace."""
+        if self.parse(attr) is not None:
+            self._of[value] = attr
+
+    def forget(self, op: Any) -> None:
+        """Drops the results of ``op``, which is about to be erased: its memory may serve another value."""
+        for value in op.results:
+            self._of.pop(value, None)
+
+    def attr(self, value: Any) -> Any:
+        """The sharding attribute of ``value``, ``None`` if it is replicated."""
+        return self._of.get(value)
+
+    def __getitem__(self, value: Any) -> Sharding | None:
+        return self.parse(self._of.get(value))
+
+    def dims(self, value: Any) -> tuple[Axes, ...]:
+        """The axes of each dimension of a tensor value."""
+        return self.dims_of(self._of.get(value), value.type)
+
+    def dims_of(self, attr: Any, type: Any) -> tuple[Axes, ...]:
+        """The axes of each dimension of a tensor of ``type`` that lies as ``attr`` says."""
+        return (self.parse(attr) or self.whole(type)).dims
+
+    def whole(self, type: Any) -> Sharding:
+        """The replicated sharding of a tensor of ``type``."""
+        return Sharding(self.mesh, ((),) * _mlir.ir.RankedTensorType(type).rank)
+
+    def parse(self, attr: Any) -> Sharding | None:
+        """A sharding attribute as data; ``None`` for no attribute or a replicated one."""
+        if attr is None:
+            return None
+        if attr not in self._parsed:
+            sharding = sharding_from_attr(attr, self._meshes)
+            self._parsed[attr] = None if sharding.is_replicated else sharding
+        return self._parsed[attr]
+
+    def of_results(self, op: Any) -> Sequence[Any]:
+        """The sharding attribute of each result of ``op``; empty if the op has none, so that all are replicated."""
+        attributes = op.attributes
+        if "sdy.sharding" in attributes:
+            attr = attributes["sdy.sharding"]
+            if attr not in self._per_value:
+                self._per_value[attr] = list(_mlir.sdy.TensorShardingPerValueAttr(attr).shardings)
+            return self._per_value[attr]
+        if op.name.startswith("sdy."):
+            return [attributes[key] for key in _OUT_SHARDING if key in attributes]
+        return ()
+
+    def local_type(self, type: Any, attr: Any) -> Any:
+        """The per-device type of a value of global ``type`` that lies as ``attr`` says.
+
+        Raises:
+          UserError: a dimension does not divide.
+        """
+        sharding = self.parse(attr)
+        if sharding is None:
+            return type
+        key = (type, attr)
+        if key not in self._local_types:
+            self._local_types[key] = _divide(type, sharding)
+        return self._local_types[key]
+
+
+# Ops whose regions hold code of the program, on tensors; other regions compute on scalars and stay as they are.
+CONTROL_FLOW = frozenset({"stablehlo.while", "stablehlo.case", "stablehlo.if"})
+
+
+def _divide(type: Any, sharding: Sharding) -> Any:
+    ranked = _mlir.ir.RankedTensorType(type)
+    shape = tuple(ranked.shape)
+    for dim, size in enumerate(shape):
+        if size % sharding.factor(dim):
+            raise UserError(f"dimension {dim} of {type} does not divide by {sharding.factor(dim)} ({sharding.spec()})")
+    return tensor_type(sharding.local_shape(shape), ranked.element_type, ranked.encoding)

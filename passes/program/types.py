@@ -1,0 +1,36 @@
+"""Tensor types: making them and measuring them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from passes import _mlir
+
+
+def tensor_type(shape: Sequence[int], element: Any, encoding: Any = None) -> Any:
+    """``tensor<shape x element>`` for an element ``ir.Type`` or its text (``"i64"``)."""
+    ir, context = _mlir.ir, _mlir.context()
+    if isinstance(element, str):
+        element = ir.Type.parse(element, context)
+    return ir.RankedTensorType.get(list(shape), element, encoding, loc=ir.Location.unknown(context))
+
+
+def shape_of(value: Any) -> list[int]:
+    """The shape of a ranked tensor value."""
+    return list(_mlir.ir.RankedTensorType(value.type).shape)
+
+
+def byte_size(type: Any) -> int:
+    """The bytes of a statically shaped tensor; elements narrower than a byte count as one."""
+    ranked = _mlir.ir.RankedTensorType(type)
+    return math.prod(ranked.shape) * element_bytes(ranked.element_type)
+
+
+def element_bytes(element: Any) -> int:
+    """The bytes of one element of an integer, float or complex type."""
+    if isinstance(element, _mlir.ir.ComplexType):
+        return 2 * element_bytes(_mlir.ir.ComplexType(element).element_type)
+    width: int = element.width
+    return max(1, (width + 7) // 8)
