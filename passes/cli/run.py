@@ -1,0 +1,75 @@
+"""``shlo run FILE``: executes a program and prints what it returns."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from passes.cli.common import add_entry, add_input, check_output, read_input
+from passes.cli.execution import add_execution, make_executor
+from passes.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    add_input(parser)
+    add_entry(parser)
+    add_execution(parser)
+    parser.add_argument("--save", metavar="FILE.npz", help="write the results there, under their names")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a line per result: name, type, smallest, largest and mean element, hash of the bits."""
+    from passes.execute import inputs
+    from passes.program.entry import find_entry, results
+
+    check_output(args.save or "-")
+    program = read_input(args)
+    executor = make_executor(args)
+    given = inputs.make(program, args.inputs, args.seed, entry=args.entry)
+    arrays = executor.run_global(program, given.arrays, entry=args.entry)
+    names = [v.name for v in results(find_entry(program, args.entry))]
+    print(table(names, arrays))
+    print(f"executed on one device ({executor.title}), {given.description}")
+    if args.save:
+        _save(args.save, names, arrays)
+    return EXIT_OK
+
+
+def table(names: list[str], arrays: list[np.ndarray]) -> str:
+    """The results as aligned columns under a heading."""
+    rows = [("result", "type", "min", "max", "mean", "hash")]
+    rows += [(name, *_describe(array)) for name, array in zip(names, arrays, strict=True)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _describe(array: np.ndarray) -> tuple[str, str, str, str, str]:
+    import hashlib
+
+    import numpy as np
+
+    from passes.execute.arrays import TensorType, mlir_name
+
+    type = str(TensorType(array.shape, mlir_name(array.dtype)))
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+    if array.size == 0 or array.dtype.kind == "c":
+        return type, "-", "-", "-", digest
+    wide = array.astype(np.float64)
+    return type, f"{wide.min():.6g}", f"{wide.max():.6g}", f"{wide.mean():.6g}", digest
+
+
+def _save(path: str, names: list[str], arrays: list[np.ndarray]) -> None:
+    import io
+
+    import numpy as np
+
+    from passes.program.write import write_output
+
+    keys = [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **dict(zip(keys, arrays, strict=True)))
+    write_output(path, buffer.getvalue())

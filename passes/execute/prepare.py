@@ -1,0 +1,154 @@
+"""Copies of a program made ready for an engine: the entry is called ``main``, nothing is donated, devices are replicas.
+
+XLA runs a module with ``num_partitions`` > 1 only if its own partitioner made it, but any module as N replicas. A
+per-device program therefore runs as N replicas of one partition, where the flattened device id is the replica id.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from passes import _mlir
+from passes.errors import UserError
+from passes.program.entry import find_entry, functions, symbol_name
+from passes.program.read import Program
+
+# Attributes about where buffers live. They change no value, but a donated buffer cannot be used for a second run.
+_BUFFER_ATTRIBUTES = frozenset({
+    "tf.aliasing_output", "jax.buffer_donor", "mhlo.memory_kind", "mhlo.layout_mode",
+})
+_COUNT_ATTRIBUTES = ("mhlo.num_partitions", "mhlo.num_replicas")
+
+# In these a channel means "groups hold partition ids"; without one they hold replica ids.
+_DROP_CHANNEL = frozenset({
+    "stablehlo.all_to_all", "stablehlo.collective_permute", "stablehlo.collective_broadcast",
+})
+# In these `use_global_device_ids` says that groups hold flattened ids, which are the replica ids.
+_FLATTENED_IDS = frozenset({
+    "stablehlo.all_gather", "stablehlo.all_reduce", "stablehlo.reduce_scatter",
+})
+_COLLECTIVES = _DROP_CHANNEL | _FLATTENED_IDS | {"stablehlo.partition_id"}
+
+
+def global_code(program: Program, entry: str | None = None) -> bytes:
+    """The global ``program`` as bytecode, for one device or for an engine that partitions it by its annotations."""
+    return _bytecode(_copy(program, entry))
+
+
+def per_device_code(program: Program, entry: str | None = None) -> bytes:
+    """The per-device ``program`` as bytecode for N replicas.
+
+    Raises:
+      UserError: a collective groups its devices in a way that replicas cannot express.
+    """
+    replicas = _replica_count(program)
+    module = _copy(program, entry)
+    # A module that is written for replicas needs no translation.
+    if replicas == 1:
+        _partitions_to_replicas(program, module)
+    return _bytecode(module)
+
+
+def _replica_count(program: Program) -> int:
+    attributes = program.module.operation.attributes
+    return int(_mlir.ir.IntegerAttr(attributes["mhlo.num_replicas"]).value) if "mhlo.num_replicas" in attributes else 1
+
+
+def _copy(program: Program, entry: str | None) -> Any:
+    """A copy of the module operation whose entry is a public ``main`` without buffer attributes."""
+    name = symbol_name(find_entry(program, entry))
+    module = program.module.operation.clone()
+    for key in _COUNT_ATTRIBUTES:
+        if key in module.attributes:
+            del module.attributes[key]
+    by_name = {symbol_name(f): f for f in functions(_Body(module))}
+    function = by_name[name]
+    for key in ("arg_attrs", "res_attrs"):
+        _strip_buffer_attributes(function, key)
+    if name != "main":
+        if "main" in by_name:
+            _rename(module, by_name["main"], _unused("main_", by_name))
+        _rename(module, function, "main")
+    function.attributes["sym_visibility"] = _mlir.ir.StringAttr.get("public", _mlir.context())
+    return module
+
+
+class _Body:
+    """A module operation in the form that `functions` takes."""
+
+    def __init__(self, module: Any) -> None:
+        self.body = module.regions[0].blocks[0]
+
+
+def _unused(name: str, taken: Any) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _rename(module: Any, function: Any, name: str) -> None:
+    ir = _mlir.ir
+    ir.SymbolTable.replace_all_symbol_uses(symbol_name(function), name, module)
+    ir.SymbolTable.set_symbol_name(function, name)
+
+
+def _strip_buffer_attributes(function: Any, key: str) -> None:
+    ir, context = _mlir.ir, _mlir.context()
+    if key not in function.attributes:
+        return
+    kept = [
+        ir.DictAttr.get({n.name: n.attr for n in ir.DictAttr(d) if n.name not in _BUFFER_ATTRIBUTES}, context)
+        for d in ir.ArrayAttr(function.attributes[key])
+    ]
+    function.attributes[key] = ir.ArrayAttr.get(kept, context)
+
+
+def _partitions_to_replicas(program: Program, module: Any) -> None:
+    ir = _mlir.ir
+    found: list[Any] = []
+
+    def collect(op: Any) -> Any:
+        if op.name in _COLLECTIVES:
+            found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    module.walk(collect)
+    for op in found:
+        if op.name in _DROP_CHANNEL:
+            if "channel_handle" in op.attributes:
+                del op.attributes["channel_handle"]
+        elif op.name in _FLATTENED_IDS:
+            _check_flattened(program, op)
+        else:
+            _replace_partition_id(op)
+
+
+def _check_flattened(program: Program, op: Any) -> None:
+    if "use_global_device_ids" not in op.attributes:
+        raise program.error(
+            f"cannot run this {op.name} of a per-device program: its replica groups do not hold device ids; "
+            "write it with a channel_handle and use_global_device_ids",
+            op,
+        )
+
+
+def _replace_partition_id(op: Any) -> None:
+    ir = _mlir.ir
+    replica = ir.Operation.create(
+        "stablehlo.replica_id", results=[op.results[0].type], ip=ir.InsertionPoint(op), loc=op.location
+    )
+    op.results[0].replace_all_uses_with(replica.results[0])
+    op.erase()
+
+
+def _bytecode(module: Any) -> bytes:
+    buffer = io.BytesIO()
+    with _mlir.collect_diagnostics() as diagnostics:
+        try:
+            module.verify()
+        except _mlir.ir.MLIRError:
+            reason = diagnostics[0].message if diagnostics else "it does not verify"
+            raise UserError(f"cannot prepare the program for execution: {reason}") from None
+    module.write_bytecode(buffer)
+    return buffer.getvalue()

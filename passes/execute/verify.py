@@ -1,0 +1,222 @@
+"""Executes two programs on the same inputs and compares what they return.
+
+A per-device program comes with its side table: global inputs are cut into shards, every virtual device runs the
+program, and the shards of its results are assembled, compared, and checked against each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from passes import _mlir
+from passes.errors import UserError
+from passes.execute import inputs as input_kinds
+from passes.execute.arrays import TensorType, same_bits
+from passes.execute.compare import BIT_EQUAL, CLOSE, Comparison, Level, compare
+from passes.execute.executor import Executor, signature
+from passes.execute.inputs import Inputs
+from passes.execute.report import Report
+from passes.partition.side_table import Entry, SideTable
+from passes.program.entry import find_entry, results
+from passes.program.read import Program
+from passes.sharding.mesh import Mesh, Sharding, meshes
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One verification: both programs, what they run on, and what the original returned."""
+
+    original: Program
+    transformed: Program
+    entry: str | None
+    inputs: Inputs
+    level: Level | None
+    devices: int | None
+    executor: Executor
+    expected: list[np.ndarray]
+
+
+def verify(
+    original: Program,
+    transformed: Program,
+    side_table: SideTable | None = None,
+    *,
+    entry: str | None = None,
+    inputs: str = "normal",
+    seed: int = 0,
+    level: Level | None = None,
+    devices: int | None = None,
+    xla_partition: bool = False,
+    executor: Executor | None = None,
+) -> Report:
+    """Runs both programs and compares their results.
+
+    Args:
+      side_table: Given, ``transformed`` is a per-device program that it describes; else both are global.
+      entry: The entry function's name in both programs; ``None`` finds it.
+      inputs: A kind of `inputs.KINDS`, or a ``.npz`` or ``.npy`` file.
+      seed: Seeds generated inputs.
+      level: The claim; ``None`` takes ``close`` for programs that several devices run and ``bit-equal`` otherwise.
+      devices: How many devices there are; ``None`` for as many as the mesh has.
+      xla_partition: Have XLA partition ``transformed`` by its annotations.
+      executor: What runs the programs; by default XLA's CPU backend in a child process.
+
+    Raises:
+      UserError: a program cannot be executed, the two have different signatures, or the mesh exceeds ``devices``.
+      NativeFailure: the executor died.
+    """
+    executor = executor or Executor()
+    if side_table is not None:
+        _check_table(original, transformed, side_table, entry, devices)
+    else:
+        _check_same_signature(original, transformed, entry)
+    given = input_kinds.make(original, inputs, seed, entry=entry)
+    expected = executor.run_global(original, given.arrays, entry=entry)
+    run = _Run(original, transformed, entry, given, level, devices, executor, expected)
+    if side_table is not None:
+        return _per_device(run, side_table)
+    return _partitioned(run) if xla_partition else _global(run)
+
+
+def _global(run: _Run) -> Report:
+    got = run.executor.run_global(run.transformed, run.inputs.arrays, entry=run.entry)
+    return _report(run, f"executed on one device ({run.executor.title})", got, run.level or BIT_EQUAL)
+
+
+def _partitioned(run: _Run) -> Report:
+    count = _annotated_devices(run)
+    got = run.executor.run_partitioned(run.transformed, run.inputs.arrays, count, entry=run.entry)
+    how = f"partitioned by XLA and executed on {count} virtual devices ({run.executor.title})"
+    return _report(run, how, got, run.level or CLOSE)
+
+
+def _report(run: _Run, how: str, got: list[np.ndarray], level: Level) -> Report:
+    names = [v.name for v in results(find_entry(run.original, run.entry))]
+    compared = tuple(compare(n, e, g, level) for n, e, g in zip(names, run.expected, got, strict=True))
+    return Report(how, run.inputs.description, compared, _notes(compared))
+
+
+def _check_same_signature(original: Program, transformed: Program, entry: str | None) -> None:
+    for role, ours, theirs in zip(
+        ("argument", "result"), signature(original, entry), signature(transformed, entry), strict=True
+    ):
+        if len(ours) != len(theirs):
+            raise transformed.error(
+                f"the programs cannot be compared: {original.source} has {len(ours)} {role}s, {len(theirs)} are here; "
+                "a per-device program needs its side table (--side-table)"
+            )
+        for index, (left, right) in enumerate(zip(ours, theirs, strict=True)):
+            if left != right:
+                raise transformed.error(
+                    f"the programs cannot be compared: {role} {index} is {left} in {original.source} and {right} here; "
+                    "a per-device program needs its side table (--side-table)"
+                )
+
+
+def _annotated_devices(run: _Run) -> int:
+    """How many devices the program's annotations are about."""
+    module = run.transformed.module
+    counts = [mesh.device_count for mesh in meshes(module).values()]
+    if "mhlo.num_partitions" in module.operation.attributes:
+        counts.append(int(_mlir.ir.IntegerAttr(module.operation.attributes["mhlo.num_partitions"]).value))
+    count = max(counts, default=1)
+    if count == 1:
+        raise run.transformed.error("the program has no mesh of several devices for XLA to partition it over")
+    _check_devices(count, run.devices)
+    return count
+
+
+def _check_devices(needed: int, given: int | None, mesh: Mesh | None = None) -> None:
+    if given is not None and needed > given:
+        shape = f" ({', '.join(f'{name}={size}' for name, size in mesh.axes)})" if mesh else ""
+        raise UserError(f"the mesh has {needed} devices{shape}, but there are only {given}; give --devices={needed}")
+
+
+def _per_device(run: _Run, table: SideTable) -> Report:
+    shards = [cut(array, entry.sharding) for array, entry in zip(run.inputs.arrays, table.arguments, strict=True)]
+    count = table.mesh.device_count
+    got = run.executor.run_per_device(run.transformed, shards, count, entry=run.entry)
+    compared = tuple(
+        _compare_shards(entry, whole, parts, run.level or CLOSE)
+        for entry, whole, parts in zip(table.results, run.expected, got, strict=True)
+    )
+    how = f"executed on {count} virtual devices ({run.executor.title})"
+    return Report(how, run.inputs.description, compared, _notes(compared))
+
+
+def _check_table(
+    original: Program, transformed: Program, table: SideTable, entry: str | None, devices: int | None
+) -> None:
+    """Checks that the table fits both programs, so that a wrong file is an error about the file."""
+    _check_devices(table.mesh.device_count, devices, table.mesh)
+    if sorted(table.mesh.devices) != list(range(table.mesh.device_count)):
+        raise UserError(f"the side table's mesh numbers its devices {list(table.mesh.devices)}; expected 0, 1, 2, ...")
+    for program, shape in ((original, "global_shape"), (transformed, "local_shape")):
+        for role, types, entries in zip(
+            ("argument", "result"), signature(program, entry), (table.arguments, table.results), strict=True
+        ):
+            described = [TensorType(getattr(e, shape), e.dtype) for e in entries]
+            if types != described:
+                reason = _unlike(role, types, described)
+                raise program.error(f"the side table does not belong to this program: {reason}")
+
+
+def _unlike(role: str, types: list[TensorType], described: list[TensorType]) -> str:
+    if len(types) != len(described):
+        return f"it lists {len(described)} {role}s, the program has {len(types)}"
+    index = next(i for i, (a, b) in enumerate(zip(types, described, strict=True)) if a != b)
+    return f"{role} {index} is {types[index]}, the table says {described[index]}"
+
+
+def cut(array: np.ndarray, sharding: Sharding) -> list[np.ndarray]:
+    """The shards of a global array, by device 0, 1, ..."""
+    return [array[sharding.slices(device, array.shape)] for device in range(sharding.mesh.device_count)]
+
+
+def assemble(shards: list[np.ndarray], sharding: Sharding, shape: tuple[int, ...]) -> np.ndarray:
+    """The global array of ``shape`` that ``shards`` (by device) are parts of; of replicas the first device's counts."""
+    whole = np.empty(shape, shards[0].dtype)
+    for device in reversed(range(len(shards))):
+        whole[sharding.slices(device, shape)] = shards[device]
+    return whole
+
+
+def _compare_shards(entry: Entry, expected: np.ndarray, shards: list[np.ndarray], level: Level) -> Comparison:
+    """The verdict about one result that is spread over devices, including that replicas of a shard agree."""
+    whole = assemble(shards, entry.sharding, expected.shape)
+    found = compare(entry.name, expected, whole, level)
+    if not found.ok:
+        return replace(found, device=_holder(entry, found, expected.shape))
+    # The claim may hold for the devices that count first and fail on a replica.
+    for device, shard in enumerate(shards):
+        place = entry.sharding.slices(device, expected.shape)
+        if same_bits(shard, whole[place]):
+            continue
+        replica = compare(entry.name, expected[place], shard, level)
+        if not replica.ok:
+            reason = f"devices that hold the same shard disagree: {replica.reason}"
+            return replace(replica, device=device, reason=reason)
+    return found
+
+
+def _holder(entry: Entry, found: Comparison, shape: tuple[int, ...]) -> int | None:
+    """The first device that holds the element at which a comparison broke."""
+    if found.first is None:
+        return None
+    index = found.first.index
+    for device in range(entry.sharding.mesh.device_count):
+        part = entry.sharding.slices(device, shape)
+        if all(p.start <= i < p.stop for p, i in zip(part, index, strict=True)):
+            return device
+    return None
+
+
+def _notes(compared: tuple[Comparison, ...]) -> tuple[str, ...]:
+    """What weakens the proof: results that are nothing but NaN compare equal whatever the program does."""
+    empty = [r.name for r in compared if r.figures.elements and r.figures.nan == r.figures.elements]
+    if not empty:
+        return ()
+    names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+    return (f"{len(empty)} of {len(compared)} results are nothing but NaN, which proves little: {names}",)
