@@ -116,6 +116,8 @@ def collect_diagnostics() -> Iterator[list[Diagnostic]]:
 
     def handle(diagnostic: Any) -> bool:
         found.append(convert(diagnostic))
+        for record in _records:
+            record.append(found[-1])
         return True
 
     handler = context().attach_diagnostic_handler(handle)
@@ -123,6 +125,22 @@ def collect_diagnostics() -> Iterator[list[Diagnostic]]:
         yield found
     finally:
         handler.detach()
+
+
+# The lists `record_diagnostics` fills.
+_records: list[list[Diagnostic]] = []
+
+
+@contextmanager
+def record_diagnostics() -> Iterator[list[Diagnostic]]:
+    """Lists every diagnostic MLIR emits in the body, also those that a `collect_diagnostics` inside it collects."""
+    record: list[Diagnostic] = []
+    _records.append(record)
+    try:
+        with collect_diagnostics():
+            yield record
+    finally:
+        _records.remove(record)
 
 
 def where_of(location: Any) -> Where | None:
