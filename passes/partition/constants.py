@@ -101,10 +101,9 @@ def iota_lower(localizer: Localizer, op: Any) -> None:
 
 def nothing(type: Any) -> Any:
     """The splat of ``type`` that addition leaves every element unchanged by: -0.0 for floats, else zero."""
-    ir = _mlir.ir
-    element = ir.RankedTensorType(type).element_type
-    if isinstance(element, ir.IntegerType):
-        return ir.DenseElementsAttr.get_splat(type, ir.IntegerAttr.get(element, 0))
-    if isinstance(element, ir.ComplexType):
-        return ir.Attribute.parse(f"dense<(-0.0, -0.0)> : {type}", _mlir.context())
-    return ir.DenseElementsAttr.get_splat(type, ir.FloatAttr.get(element, -0.0))
+    element = _mlir.ir.RankedTensorType(type).element_type
+    if isinstance(element, _mlir.ir.IntegerType):
+        value = "0" if element.width > 1 else "false"
+    else:
+        value = "(-0.0, -0.0)" if isinstance(element, _mlir.ir.ComplexType) else "-0.0"
+    return _mlir.ir.Attribute.parse(f"dense<{value}> : {type}", _mlir.context())

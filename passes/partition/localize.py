@@ -17,6 +17,7 @@ from passes.errors import UserError
 from passes.partition import rows
 from passes.partition.collectives import Emitter
 from passes.partition.consistency import Verdict, check
+from passes.partition.planned import Reduction
 from passes.partition.shardings import CONTROL_FLOW, ShardingMap
 from passes.program import entry
 from passes.program.read import Program
@@ -32,12 +33,14 @@ class Localizer:
       shardings: Where every value lies.
       emit: Builds collectives and slices.
       partial: Values that hold a partial result -> the op that completes them (``stablehlo.add``, ...).
+      reductions: Results of all_reduces made here -> what they do.
     """
 
     program: Program
     shardings: ShardingMap
     emit: Emitter = field(init=False)
     partial: dict[Any, str] = field(default_factory=dict)
+    reductions: dict[Any, Reduction] = field(default_factory=dict)
     _verdicts: dict[Any, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -108,9 +111,16 @@ class Localizer:
         expected = self.shardings.local_type(op.results[0].type, attr)
         if value.type != expected:
             raise self.error(op, f"it was lowered to {value.type} where {expected} was planned")
-        self.shardings.forget(op)
-        self.shardings.record(value, attr)
         op.results[0].replace_all_uses_with(value)
+        self.discard(op)
+        self.shardings.record(value, attr)
+
+    def discard(self, op: Any) -> None:
+        """Erases ``op``, which nothing uses, and what is known about its results: their memory may serve others."""
+        for value in op.results:
+            self.shardings.forget(value)
+            self.partial.pop(value, None)
+            self.reductions.pop(value, None)
         op.erase()
 
     def match_operands(self, op: Any, attrs: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
@@ -52,9 +53,24 @@ def all_gather(localizer: Localizer, op: Any) -> None:
 
 
 def all_slice(localizer: Localizer, op: Any) -> None:
-    """sdy.all_slice: each device keeps its part along the axes a dimension gains."""
-    value = localizer.emit.slice(op.operands[0], _gained(localizer, op), _mlir.ir.InsertionPoint(op), op.location)
-    localizer.replace(op, value, _out(op))
+    """sdy.all_slice: each device keeps its part along the axes a dimension gains.
+
+    Of an all_reduce over those axes that nothing else reads it is a reduce_scatter, which moves half the bytes.
+    """
+    value, gained, point = op.operands[0], _gained(localizer, op), _mlir.ir.InsertionPoint(op)
+    reduction = localizer.reductions.get(value)
+    split = {axis for axes in gained for axis in axes}
+    if reduction is None or not split <= set(reduction.axes) or len(list(value.uses)) > 1:
+        localizer.replace(op, localizer.emit.slice(value, gained, point, op.location), _out(op))
+        return
+    kind, location = reduction.kind, op.location
+    source = value.owner.operation.operands[0]
+    scattered = localizer.emit.reduce_scatter(source, gained, kind, point, location)
+    rest = tuple(axis for axis in reduction.axes if axis not in split)
+    if rest:
+        scattered = localizer.emit.all_reduce(scattered, rest, kind, point, location)
+    localizer.replace(op, scattered, _out(op))
+    localizer.discard(value.owner.operation)
 
 
 def all_to_all(localizer: Localizer, op: Any) -> None:
@@ -76,13 +92,22 @@ def collective_permute(localizer: Localizer, op: Any) -> None:
     localizer.replace(op, moved, _out(op))
 
 
+@dataclass(frozen=True)
+class Reduction:
+    """What an all_reduce in the lowered program does: over which axes, with which op (``stablehlo.add``, ...)."""
+
+    axes: Axes
+    kind: str
+
+
 def all_reduce(localizer: Localizer, op: Any) -> None:
     """sdy.all_reduce: completes a partial result with the reduction of the op that made it."""
     value = op.operands[0]
-    kind = localizer.partial.get(value, "stablehlo.add")
-    axes = _axes(localizer, reduced_axes(op))
-    result = localizer.emit.all_reduce(value, axes, kind, _mlir.ir.InsertionPoint(op), op.location)
-    localizer.partial[result] = kind
+    reduction = Reduction(_axes(localizer, reduced_axes(op)), localizer.partial.get(value, "stablehlo.add"))
+    point = _mlir.ir.InsertionPoint(op)
+    result = localizer.emit.all_reduce(value, reduction.axes, reduction.kind, point, op.location)
+    localizer.partial[result] = reduction.kind
+    localizer.reductions[result] = reduction
     localizer.replace(op, result, _out(op))
 
 

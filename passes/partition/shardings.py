@@ -60,10 +60,9 @@ class ShardingMap:
         if self.parse(attr) is not None:
             self._of[value] = attr
 
-    def forget(self, op: Any) -> None:
-        """Drops the results of ``op``, which is about to be erased: its memory may serve another value."""
-        for value in op.results:
-            self._of.pop(value, None)
+    def forget(self, value: Any) -> None:
+        """Drops what is known about ``value``."""
+        self._of.pop(value, None)
 
     def attr(self, value: Any) -> Any:
         """The sharding attribute of ``value``, ``None`` if it is replicated."""
