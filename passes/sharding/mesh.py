@@ -166,6 +166,13 @@ def mesh_from_attr(attribute: Any) -> Mesh:
     return Mesh(tuple((a.name, a.size) for a in axes), tuple(attr.device_ids))
 
 
+def mesh_to_attr(mesh: Mesh) -> Any:
+    """``#sdy.mesh<...>``."""
+    sdy, context = _mlir.sdy, _mlir.context()
+    axes = [sdy.MeshAxisAttr.get(name, size, context=context) for name, size in mesh.axes]
+    return sdy.MeshAttr.get(axes, list(mesh.device_ids), context=context)
+
+
 def sharding_from_attr(attribute: Any, named: dict[str, Mesh]) -> Sharding:
     """``#sdy.sharding<...>`` as data; ``named`` resolves its mesh reference. Open/closed and priorities are dropped."""
     sdy, ir = _mlir.sdy, _mlir.ir
