@@ -48,7 +48,7 @@ def reference(name: str) -> str:
 
 
 def _options(found: type[Pass]) -> list[str]:
-    lines = [f"  {o.name}={_default(o)}  ({_type_name(o)})\n{_indented(o.help, 6)}" for o in found.options()]
+    lines = [f"  {o.name}={_default(o)}  ({_type_name(o)})\n{_wrapped(o.help)}" for o in found.options()]
     return ["Options, with their defaults:", "\n".join(lines)] if lines else []
 
 
@@ -70,5 +70,9 @@ def _native_line(found: native.NativePass) -> str:
     return f"{name}{'' if found.proven else ' *'}: {found.summary}"
 
 
-def _indented(text: str, by: int = 4) -> str:
-    return textwrap.indent(textwrap.dedent(text).strip("\n"), " " * by)
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(textwrap.dedent(text).strip("\n"), " " * 4)
