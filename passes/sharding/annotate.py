@@ -11,10 +11,10 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.program.entry import Value, arguments, find_entry, results, symbol_name
 from passes.program.read import Program
+from passes.sharding.divisibility import SHARDING, explain_indivisible, shape_text
 from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes, sharding_to_attr
-from passes.sharding.rules_file import DimRule, Entry, Rules
+from passes.sharding.rules_file import Entry, Rules
 
-SHARDING = "sdy.sharding"
 MESH_NAME = "mesh"
 _LISTED = 12
 
@@ -107,47 +107,19 @@ def _existing(values: list[Value], entry: Entry, noun: str) -> str:
 
 
 def _choice(value: Value, entry: Entry, noun: str, mesh: Mesh) -> _Choice:
-    title = f'{noun} {value.index} "{value.name}"'
+    title = f"{noun} {value.index} '{value.name}'"
     if not isinstance(value.type, _mlir.ir.RankedTensorType):
         raise UserError(f"{title} is no tensor with a known rank; it cannot be sharded", entry.where)
     shape = tuple(value.type.shape)
     if len(entry.dims) != len(shape):
         rank = f"{len(shape)} dimension{'' if len(shape) == 1 else 's'}"
         raise UserError(
-            f"{title} has shape {_shape(value.type)}, that is {rank}, but dims has {len(entry.dims)}", entry.where
+            f"{title} has shape {shape_text(value.type)}, that is {rank}, but dims has {len(entry.dims)}", entry.where
         )
-    for number, dim in enumerate(entry.dims):
-        _check_divides(title, value.type, number, dim, entry, mesh)
     sharding = Sharding(mesh, tuple(tuple(mesh.axis(a) for a in dim.axes) for dim in entry.dims))
+    if (problem := explain_indivisible(title, value.type, sharding)) is not None:
+        raise UserError(problem, entry.where)
     return _Choice(value, sharding, tuple(not dim.is_open for dim in entry.dims))
-
-
-def _check_divides(title: str, type: Any, number: int, dim: DimRule, entry: Entry, mesh: Mesh) -> None:
-    shards = 1
-    for axis in dim.axes:
-        shards *= mesh.sizes[axis]
-    if shards == 1:
-        return
-    if type.is_dynamic_dim(number):
-        raise UserError(f"{title}: dimension {number} has no static size; refine the shapes first", entry.where)
-    size = type.shape[number]
-    if size % shards:
-        axes = " x ".join(f"'{a}' of size {mesh.sizes[a]}" for a in dim.axes)
-        raise UserError(
-            f"{title} has shape {_shape(type)}: dimension {number} of {size} does not divide by "
-            f"{'axis' if len(dim.axes) == 1 else f'the {shards} shards of axes'} {axes}; {_choices(size, shards)}",
-            entry.where,
-        )
-
-
-def _choices(size: int, shards: int) -> str:
-    """The nearest sizes and numbers of shards that would divide."""
-    below, above = size // shards * shards, -(-size // shards) * shards
-    sizes = f"{below} or {above}" if below else str(above)
-    fewer = next(n for n in range(min(shards, size), 0, -1) if size % n == 0)
-    more = next((n for n in range(shards + 1, min(size, 2 * shards) + 1) if size % n == 0), None)
-    counts = f"{fewer} or {more}" if more else str(fewer)
-    return f"the nearest sizes that do are {sizes}, the nearest numbers of shards that divide {size} are {counts}"
 
 
 def _ensure_mesh(program: Program, mesh: Mesh) -> str:
@@ -186,7 +158,3 @@ def _write(function: Any, key: str, mesh_name: str, choices: list[_Choice]) -> N
             choice.value.attributes[SHARDING] = sharding_to_attr(mesh_name, choice.sharding, choice.closed)
     dictionaries = [ir.DictAttr.get(c.value.attributes, context=context) for c in choices]
     function.attributes[key] = ir.ArrayAttr.get(dictionaries, context=context)
-
-
-def _shape(type: Any) -> str:
-    return "x".join("?" if type.is_dynamic_dim(d) else str(s) for d, s in enumerate(type.shape)) or "()"

@@ -1,4 +1,4 @@
-"""Takes axes off dimensions they do not divide.
+"""Dimensions and the axes that do not divide them: refused where a user asked for it, taken off anywhere else.
 
 Propagation carries an axis wherever factors lead; a dimension of 6 may end up on an axis of 4. No local type exists for
 that, so the axis goes (the dimension is replicated over it) and the report says where.
@@ -12,10 +12,10 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import Where
-from passes.program.entry import arguments, results, symbol_name
+from passes.program.entry import arguments, functions, is_declaration, is_private, results, symbol_name
 from passes.program.read import Program
 from passes.program.walk import operations
-from passes.sharding.mesh import Mesh, axis_from_attr, meshes, sharding_from_attr
+from passes.sharding.mesh import Mesh, Sharding, axis_from_attr, meshes, sharding_from_attr
 
 SHARDING = "sdy.sharding"
 # Ops that carry the sharding of their one result as a property.
@@ -47,6 +47,61 @@ class Dropped:
         shape = "x".join(map(str, self.shape))
         axes = " and ".join(f"'{a}'" for a in self.axes)
         return f"{self.value} ({shape}): dimension {self.dim} of {self.shape[self.dim]} does not divide by {axes}"
+
+
+def explain_indivisible(title: str, type: Any, sharding: Sharding) -> str | None:
+    """Why a tensor of ``type``, called ``title``, cannot lie as ``sharding`` says; ``None`` if it can.
+
+    The sentence names the first dimension that does not divide, its size and axes, and the nearest choices that would.
+    """
+    for dim, axes in enumerate(sharding.dims):
+        shards = sharding.factor(dim)
+        if shards == 1:
+            continue
+        if type.is_dynamic_dim(dim):
+            return f"{title}: dimension {dim} has no static size; refine the shapes first"
+        size = type.shape[dim]
+        if size % shards:
+            named = " x ".join(f"'{a.text(sharding.mesh)}' of size {a.size}" for a in axes)
+            over = f"axis {named}" if len(axes) == 1 else f"the {shards} shards of axes {named}"
+            return (
+                f"{title} has shape {shape_text(type)}: dimension {dim} of {size} does not divide by {over}; "
+                f"{_nearest_choices(size, shards)}"
+            )
+    return None
+
+
+def shape_text(type: Any) -> str:
+    """A ranked tensor type's shape as users read it: ``64x128``, ``?x4``, ``()`` for a scalar."""
+    return "x".join("?" if type.is_dynamic_dim(d) else str(s) for d, s in enumerate(type.shape)) or "()"
+
+
+def _nearest_choices(size: int, shards: int) -> str:
+    below, above = size // shards * shards, -(-size // shards) * shards
+    sizes = f"{below} or {above}" if below else str(above)
+    fewer = next(n for n in range(min(shards, size), 0, -1) if size % n == 0)
+    more = next((n for n in range(shards + 1, min(size, 2 * shards) + 1) if size % n == 0), None)
+    counts = f"{fewer} or {more}" if more else str(fewer)
+    return f"the nearest sizes that do are {sizes}; the nearest numbers of shards that divide {size} are {counts}"
+
+
+def check_signatures(program: Program) -> None:
+    """Checks that every sharding on an argument or result of a public function divides its tensor.
+
+    Raises:
+      UserError: one does not.
+    """
+    named = meshes(program.module)
+    for function in functions(program.module):
+        if is_private(function) or is_declaration(function):
+            continue
+        for noun, values in (("argument", arguments(function)), ("result", results(function))):
+            for value in values:
+                if SHARDING in value.attributes and isinstance(value.type, _mlir.ir.RankedTensorType):
+                    sharding = sharding_from_attr(value.attributes[SHARDING], named)
+                    title = f"{noun} {value.index} '{value.name}' of @{symbol_name(function)}"
+                    if (problem := explain_indivisible(title, value.type, sharding)) is not None:
+                        raise program.error(problem, function)
 
 
 def drop_indivisible(program: Program) -> list[Dropped]:

@@ -20,7 +20,7 @@ from passes import _mlir
 from passes.errors import Where
 from passes.program.read import Program
 from passes.program.walk import operations
-from passes.sharding.divisibility import Dropped, drop_indivisible
+from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible
 from passes.sharding.op_rules import RULE, populate
 from passes.sharding.sharding_rule import decode
 
@@ -70,9 +70,10 @@ def propagate(program: Program, options: PropagateOptions | None = None) -> Prop
     Functions and calls stay; a function called with different shardings becomes several.
 
     Raises:
-      UserError: the program holds something Shardy cannot take (see `pipeline.prechecks`).
+      UserError: an argument or result of a public function is sharded over axes that do not divide it.
     """
     options = options or PropagateOptions()
+    check_signatures(program)
     unruled = populate(program, conservative=options.conservative, custom_stays=True)
     found = tuple((program.where(u.op), u.message) for u in unruled)
     del unruled  # handles into the module as it was

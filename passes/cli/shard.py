@@ -1,0 +1,80 @@
+"""``shlo shard FILE --rules rules.toml``: annotates the entry function and propagates shardings over the program."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from passes.cli.common import add_entry, add_input, add_output, read_input, write_module
+from passes.errors import EXIT_OK, UserError
+
+if TYPE_CHECKING:
+    from passes.program.read import Program
+    from passes.sharding.propagate import PropagateReport
+
+# How many warnings of one kind are printed in full.
+_LISTED = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    add_input(parser)
+    add_entry(parser)
+    parser.add_argument("--rules", metavar="FILE", help=(
+        "the mesh and the shardings of arguments and results, as TOML; without it the module's own sdy annotations are "
+        "propagated"
+    ))
+    parser.add_argument("--no-propagate", action="store_true", help="write the annotations of the rules file only")
+    parser.add_argument("--conservative", action="store_true", help="propagate nothing that would split an axis")
+    parser.add_argument("--keep-sharding-rules", action="store_true", help="leave sdy.sharding_rule on the operations")
+    parser.add_argument("--summary", action="store_true", help=(
+        "print arguments, results, their shardings and bytes per device on standard error"
+    ))
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0: the program is written, with warnings on standard error where something was not as asked."""
+    if args.no_propagate and args.rules is None:
+        raise UserError("--no-propagate without --rules would change nothing; give one of them")
+    if args.file == "-" and args.rules == "-":
+        raise UserError("the module and the rules file cannot both come from standard input")
+    program = _annotated(args)
+    if not args.no_propagate:
+        from passes.sharding.propagate import PropagateOptions, propagate
+
+        _warn(propagate(program, PropagateOptions(args.keep_sharding_rules, args.conservative)))
+    write_module(args, program)
+    if args.summary:
+        from passes.sharding.summary import summarize
+
+        print("\n".join(summarize(program, args.entry).lines()), file=sys.stderr)
+    return EXIT_OK
+
+
+def _annotated(args: argparse.Namespace) -> Program:
+    """The program with the annotations of the rules file, which is read first: it is small and most often wrong."""
+    if args.rules is None:
+        return read_input(args)
+    from passes.sharding.rules_file import load
+
+    rules = load(args.rules)
+    program = read_input(args)
+    from passes.sharding.annotate import annotate
+
+    annotate(program, rules, args.entry)
+    return program
+
+
+def _warn(report: PropagateReport) -> None:
+    unruled = [f"{where}: warning: {text}" if where else f"warning: {text}" for where, text in report.unruled]
+    dropped = [
+        f"{d.where}: warning: {d}; replicated there" if d.where else f"warning: {d}; replicated there"
+        for d in report.dropped
+    ]
+    for warnings in (unruled, dropped):
+        for line in warnings[:_LISTED]:
+            print(line, file=sys.stderr)
+        if len(warnings) > _LISTED:
+            print(f"warning: and {len(warnings) - _LISTED} more like the last", file=sys.stderr)
