@@ -102,7 +102,7 @@ def programs(c: Config) -> dict[str, export.Program]:
 
     def train_step(params: Params, velocity: Params, x: jax.Array, target: jax.Array) -> dict[str, Any]:
         def loss(params: Params) -> jax.Array:
-            return jnp.mean((forward(params, x) - target) ** 2)
+            return optimizer.squared_error(forward(params, x), target)
 
         value, gradients = jax.value_and_grad(loss)(params)
         params, velocity = optimizer.momentum(params, velocity, gradients)

@@ -1,6 +1,6 @@
 """A GPT-style block in bf16: learned positions, LayerNorm, multi-head causal attention, GELU MLP, biases throughout.
 
-Parameters and activations are bf16; statistics, softmax and the optimizer's moments are f32.
+Parameters and activations are bf16; statistics, softmax and the optimizer's velocity are f32.
 
     python generate.py                        rewrites forward.mlir and train_step.mlir beside this file
     python generate.py --size full -o DIR     writes them with the shapes of a GPT-3 6.7B block
@@ -54,8 +54,8 @@ def parameters(c: Config) -> Params:
         "positions": shape(c.positions, c.hidden),
         "attention": {
             "norm": norm(),
-            "qkv": {"w": shape(c.hidden, 3, c.heads, c.head), "b": shape(3, c.heads, c.head)},
-            "out": {"w": shape(c.heads, c.head, c.hidden), "b": shape(c.hidden)},
+            "qkv": {"w": shape(3, c.heads, c.hidden, c.head), "b": shape(3, c.heads, c.head)},
+            "out": {"w": shape(c.heads * c.head, c.hidden), "b": shape(c.hidden)},
         },
         "mlp": {
             "norm": norm(),
@@ -76,13 +76,13 @@ def layer_norm(p: Params, x: jax.Array) -> jax.Array:
 
 def attention(p: Params, x: jax.Array) -> jax.Array:
     with jax.named_scope("attention"):
-        qkv = jnp.einsum("bsh,hcnd->cbsnd", x, p["qkv"]["w"]) + p["qkv"]["b"][:, None, None]
+        qkv = jnp.einsum("bsh,cnhd->cbsnd", x, p["qkv"]["w"]) + p["qkv"]["b"][:, None, None]
         q, k, v = qkv[0], qkv[1], qkv[2]
         scores = jnp.einsum("bsnd,btnd->bnst", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
         causal = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), dtype=bool))
         weights = jax.nn.softmax(scores, axis=-1, where=causal).astype(x.dtype)
-        out = jnp.einsum("bnst,btnd->bsnd", weights, v)
-        return jnp.einsum("bsnd,ndh->bsh", out, p["out"]["w"]) + p["out"]["b"]
+        out = jnp.einsum("bnst,btnd->bsnd", weights, v).reshape(x.shape[0], x.shape[1], -1)
+        return out @ p["out"]["w"] + p["out"]["b"]
 
 
 def mlp(p: Params, x: jax.Array) -> jax.Array:
@@ -97,21 +97,20 @@ def programs(c: Config) -> dict[str, export.Program]:
         x = x + attention(params["attention"], layer_norm(params["attention"]["norm"], x))
         return x + mlp(params["mlp"], layer_norm(params["mlp"]["norm"], x))
 
-    def train_step(params: Params, state: dict[str, Any], x: jax.Array, target: jax.Array) -> dict[str, Any]:
+    def train_step(params: Params, velocity: Params, x: jax.Array, target: jax.Array) -> dict[str, Any]:
         def loss(params: Params) -> jax.Array:
-            return jnp.mean((forward(params, x) - target).astype(jnp.float32) ** 2)
+            return optimizer.squared_error(forward(params, x), target)
 
         value, gradients = jax.value_and_grad(loss)(params)
-        params, state = optimizer.adam(params, state, gradients)
-        return {"loss": value, "params": params, "state": state}
+        params, velocity = optimizer.momentum(params, velocity, optimizer.clip(gradients))
+        return {"loss": value, "params": params, "velocity": velocity}
 
     params = parameters(c)
     x = export.shape(c.batch, c.sequence, c.hidden, dtype=TYPE)
-    moments = export.like(params, dtype=jnp.float32)
-    state = {"count": export.shape(dtype="int32"), "mu": moments, "root_nu": moments}
+    velocity = export.like(params, dtype=jnp.float32)
     return {
         "forward": export.Program(forward, (params, x)),
-        "train_step": export.Program(train_step, (params, state, x, x), donate=("params", "state")),
+        "train_step": export.Program(train_step, (params, velocity, x, x), donate=("params", "velocity")),
     }
 
 

@@ -8,35 +8,35 @@
 #loc7 = loc("params['wo']")
 #loc8 = loc("x")
 module @jit_forward attributes {mhlo.num_partitions = 1 : i32, mhlo.num_replicas = 1 : i32} {
-  func.func public @main(%arg0: tensor<4x64x8x8xf32> loc("params['k']"), %arg1: tensor<4x64xf32> loc("params['norm']"), %arg2: tensor<4x8x8x64xf32> loc("params['out']"), %arg3: tensor<4x64x8x8xf32> loc("params['q']"), %arg4: tensor<4x64x8x8xf32> loc("params['v']"), %arg5: tensor<4x64x256xf32> loc("params['wi']"), %arg6: tensor<4x256x64xf32> loc("params['wo']"), %arg7: tensor<8x32x64xf32> loc("x")) -> (tensor<8x32x64xf32> {jax.result_info = "result"}) {
+  func.func public @main(%arg0: tensor<4x8x64x8xf32> loc("params['k']"), %arg1: tensor<4x64xf32> loc("params['norm']"), %arg2: tensor<4x8x8x64xf32> loc("params['out']"), %arg3: tensor<4x8x64x8xf32> loc("params['q']"), %arg4: tensor<4x8x64x8xf32> loc("params['v']"), %arg5: tensor<4x64x256xf32> loc("params['wi']"), %arg6: tensor<4x256x64xf32> loc("params['wo']"), %arg7: tensor<8x32x64xf32> loc("x")) -> (tensor<8x32x64xf32> {jax.result_info = "result"}) {
     %c = stablehlo.constant dense<0> : tensor<i32> loc(#loc9)
-    %0:9 = stablehlo.while(%iterArg = %arg0, %iterArg_0 = %arg1, %iterArg_1 = %arg2, %iterArg_2 = %arg3, %iterArg_3 = %arg4, %iterArg_4 = %arg5, %iterArg_5 = %arg6, %iterArg_6 = %c, %iterArg_7 = %arg7) : tensor<4x64x8x8xf32>, tensor<4x64xf32>, tensor<4x8x8x64xf32>, tensor<4x64x8x8xf32>, tensor<4x64x8x8xf32>, tensor<4x64x256xf32>, tensor<4x256x64xf32>, tensor<i32>, tensor<8x32x64xf32>
+    %0:9 = stablehlo.while(%iterArg = %arg0, %iterArg_0 = %arg1, %iterArg_1 = %arg2, %iterArg_2 = %arg3, %iterArg_3 = %arg4, %iterArg_4 = %arg5, %iterArg_5 = %arg6, %iterArg_6 = %c, %iterArg_7 = %arg7) : tensor<4x8x64x8xf32>, tensor<4x64xf32>, tensor<4x8x8x64xf32>, tensor<4x8x64x8xf32>, tensor<4x8x64x8xf32>, tensor<4x64x256xf32>, tensor<4x256x64xf32>, tensor<i32>, tensor<8x32x64xf32>
     cond {
       %c_8 = stablehlo.constant dense<4> : tensor<i32> loc(#loc10)
       %1 = stablehlo.compare LT, %iterArg_6, %c_8, SIGNED : (tensor<i32>, tensor<i32>) -> tensor<i1> loc(#loc11)
       stablehlo.return %1 : tensor<i1> loc(#loc10)
     } do {
-      %1 = func.call @dynamic_index_in_dim(%iterArg, %iterArg_6) : (tensor<4x64x8x8xf32>, tensor<i32>) -> tensor<64x8x8xf32> loc(#loc12)
+      %1 = func.call @dynamic_index_in_dim(%iterArg, %iterArg_6) : (tensor<4x8x64x8xf32>, tensor<i32>) -> tensor<8x64x8xf32> loc(#loc12)
       %2 = func.call @dynamic_index_in_dim_0(%iterArg_0, %iterArg_6) : (tensor<4x64xf32>, tensor<i32>) -> tensor<64xf32> loc(#loc12)
       %3 = func.call @dynamic_index_in_dim_1(%iterArg_1, %iterArg_6) : (tensor<4x8x8x64xf32>, tensor<i32>) -> tensor<8x8x64xf32> loc(#loc12)
-      %4 = func.call @dynamic_index_in_dim(%iterArg_2, %iterArg_6) : (tensor<4x64x8x8xf32>, tensor<i32>) -> tensor<64x8x8xf32> loc(#loc12)
-      %5 = func.call @dynamic_index_in_dim(%iterArg_3, %iterArg_6) : (tensor<4x64x8x8xf32>, tensor<i32>) -> tensor<64x8x8xf32> loc(#loc12)
+      %4 = func.call @dynamic_index_in_dim(%iterArg_2, %iterArg_6) : (tensor<4x8x64x8xf32>, tensor<i32>) -> tensor<8x64x8xf32> loc(#loc12)
+      %5 = func.call @dynamic_index_in_dim(%iterArg_3, %iterArg_6) : (tensor<4x8x64x8xf32>, tensor<i32>) -> tensor<8x64x8xf32> loc(#loc12)
       %6 = func.call @dynamic_index_in_dim_2(%iterArg_4, %iterArg_6) : (tensor<4x64x256xf32>, tensor<i32>) -> tensor<64x256xf32> loc(#loc12)
       %7 = func.call @dynamic_index_in_dim_3(%iterArg_5, %iterArg_6) : (tensor<4x256x64xf32>, tensor<i32>) -> tensor<256x64xf32> loc(#loc12)
-      %8 = func.call @closed_call(%iterArg_7, %1, %2, %3, %4, %5, %6, %7) : (tensor<8x32x64xf32>, tensor<64x8x8xf32>, tensor<64xf32>, tensor<8x8x64xf32>, tensor<64x8x8xf32>, tensor<64x8x8xf32>, tensor<64x256xf32>, tensor<256x64xf32>) -> tensor<8x32x64xf32> loc(#loc13)
+      %8 = func.call @closed_call(%iterArg_7, %1, %2, %3, %4, %5, %6, %7) : (tensor<8x32x64xf32>, tensor<8x64x8xf32>, tensor<64xf32>, tensor<8x8x64xf32>, tensor<8x64x8xf32>, tensor<8x64x8xf32>, tensor<64x256xf32>, tensor<256x64xf32>) -> tensor<8x32x64xf32> loc(#loc13)
       %c_8 = stablehlo.constant dense<1> : tensor<i32> loc(#loc10)
       %9 = stablehlo.add %iterArg_6, %c_8 : tensor<i32> loc(#loc14)
-      stablehlo.return %iterArg, %iterArg_0, %iterArg_1, %iterArg_2, %iterArg_3, %iterArg_4, %iterArg_5, %9, %8 : tensor<4x64x8x8xf32>, tensor<4x64xf32>, tensor<4x8x8x64xf32>, tensor<4x64x8x8xf32>, tensor<4x64x8x8xf32>, tensor<4x64x256xf32>, tensor<4x256x64xf32>, tensor<i32>, tensor<8x32x64xf32> loc(#loc10)
+      stablehlo.return %iterArg, %iterArg_0, %iterArg_1, %iterArg_2, %iterArg_3, %iterArg_4, %iterArg_5, %9, %8 : tensor<4x8x64x8xf32>, tensor<4x64xf32>, tensor<4x8x8x64xf32>, tensor<4x8x64x8xf32>, tensor<4x8x64x8xf32>, tensor<4x64x256xf32>, tensor<4x256x64xf32>, tensor<i32>, tensor<8x32x64xf32> loc(#loc10)
     } loc(#loc10)
     return %0#8 : tensor<8x32x64xf32> loc(#loc15)
   } loc(#loc)
-  func.func private @dynamic_index_in_dim(%arg0: tensor<4x64x8x8xf32> loc(unknown), %arg1: tensor<i32> loc(unknown)) -> tensor<64x8x8xf32> {
+  func.func private @dynamic_index_in_dim(%arg0: tensor<4x8x64x8xf32> loc(unknown), %arg1: tensor<i32> loc(unknown)) -> tensor<8x64x8xf32> {
     %c = stablehlo.constant dense<0> : tensor<i32> loc(#loc)
     %c_0 = stablehlo.constant dense<0> : tensor<i32> loc(#loc)
     %c_1 = stablehlo.constant dense<0> : tensor<i32> loc(#loc)
-    %0 = stablehlo.dynamic_slice %arg0, %arg1, %c, %c_0, %c_1, sizes = [1, 64, 8, 8] : (tensor<4x64x8x8xf32>, tensor<i32>, tensor<i32>, tensor<i32>, tensor<i32>) -> tensor<1x64x8x8xf32> loc(#loc17)
-    %1 = stablehlo.reshape %0 : (tensor<1x64x8x8xf32>) -> tensor<64x8x8xf32> loc(#loc18)
-    return %1 : tensor<64x8x8xf32> loc(#loc)
+    %0 = stablehlo.dynamic_slice %arg0, %arg1, %c, %c_0, %c_1, sizes = [1, 8, 64, 8] : (tensor<4x8x64x8xf32>, tensor<i32>, tensor<i32>, tensor<i32>, tensor<i32>) -> tensor<1x8x64x8xf32> loc(#loc17)
+    %1 = stablehlo.reshape %0 : (tensor<1x8x64x8xf32>) -> tensor<8x64x8xf32> loc(#loc18)
+    return %1 : tensor<8x64x8xf32> loc(#loc)
   } loc(#loc54)
   func.func private @dynamic_index_in_dim_0(%arg0: tensor<4x64xf32> loc(unknown), %arg1: tensor<i32> loc(unknown)) -> tensor<64xf32> {
     %c = stablehlo.constant dense<0> : tensor<i32> loc(#loc)
@@ -66,7 +66,7 @@ module @jit_forward attributes {mhlo.num_partitions = 1 : i32, mhlo.num_replicas
     %1 = stablehlo.reshape %0 : (tensor<1x256x64xf32>) -> tensor<256x64xf32> loc(#loc18)
     return %1 : tensor<256x64xf32> loc(#loc)
   } loc(#loc54)
-  func.func private @closed_call(%arg0: tensor<8x32x64xf32> loc(unknown), %arg1: tensor<64x8x8xf32> loc(unknown), %arg2: tensor<64xf32> loc(unknown), %arg3: tensor<8x8x64xf32> loc(unknown), %arg4: tensor<64x8x8xf32> loc(unknown), %arg5: tensor<64x8x8xf32> loc(unknown), %arg6: tensor<64x256xf32> loc(unknown), %arg7: tensor<256x64xf32> loc(unknown)) -> tensor<8x32x64xf32> {
+  func.func private @closed_call(%arg0: tensor<8x32x64xf32> loc(unknown), %arg1: tensor<8x64x8xf32> loc(unknown), %arg2: tensor<64xf32> loc(unknown), %arg3: tensor<8x8x64xf32> loc(unknown), %arg4: tensor<8x64x8xf32> loc(unknown), %arg5: tensor<8x64x8xf32> loc(unknown), %arg6: tensor<64x256xf32> loc(unknown), %arg7: tensor<256x64xf32> loc(unknown)) -> tensor<8x32x64xf32> {
     %0 = stablehlo.multiply %arg0, %arg0 : tensor<8x32x64xf32> loc(#loc20)
     %cst = stablehlo.constant dense<0.000000e+00> : tensor<f32> loc(#loc21)
     %1 = stablehlo.reduce(%0 init: %cst) applies stablehlo.add across dimensions = [2] : (tensor<8x32x64xf32>, tensor<f32>) -> tensor<8x32xf32> loc(#loc21)
@@ -83,9 +83,9 @@ module @jit_forward attributes {mhlo.num_partitions = 1 : i32, mhlo.num_replicas
     %10 = stablehlo.broadcast_in_dim %arg2, dims = [2] : (tensor<64xf32>) -> tensor<1x1x64xf32> loc(#loc22)
     %11 = stablehlo.broadcast_in_dim %10, dims = [0, 1, 2] : (tensor<1x1x64xf32>) -> tensor<8x32x64xf32> loc(#loc20)
     %12 = stablehlo.multiply %9, %11 : tensor<8x32x64xf32> loc(#loc20)
-    %13 = stablehlo.dot_general %12, %arg4, contracting_dims = [2] x [0], precision = [DEFAULT, DEFAULT] : (tensor<8x32x64xf32>, tensor<64x8x8xf32>) -> tensor<8x32x8x8xf32> loc(#loc27)
-    %14 = stablehlo.dot_general %12, %arg1, contracting_dims = [2] x [0], precision = [DEFAULT, DEFAULT] : (tensor<8x32x64xf32>, tensor<64x8x8xf32>) -> tensor<8x32x8x8xf32> loc(#loc27)
-    %15 = stablehlo.dot_general %12, %arg5, contracting_dims = [2] x [0], precision = [DEFAULT, DEFAULT] : (tensor<8x32x64xf32>, tensor<64x8x8xf32>) -> tensor<8x32x8x8xf32> loc(#loc27)
+    %13 = stablehlo.dot_general %12, %arg4, contracting_dims = [2] x [1], precision = [DEFAULT, DEFAULT] : (tensor<8x32x64xf32>, tensor<8x64x8xf32>) -> tensor<8x32x8x8xf32> loc(#loc27)
+    %14 = stablehlo.dot_general %12, %arg1, contracting_dims = [2] x [1], precision = [DEFAULT, DEFAULT] : (tensor<8x32x64xf32>, tensor<8x64x8xf32>) -> tensor<8x32x8x8xf32> loc(#loc27)
+    %15 = stablehlo.dot_general %12, %arg5, contracting_dims = [2] x [1], precision = [DEFAULT, DEFAULT] : (tensor<8x32x64xf32>, tensor<8x64x8xf32>) -> tensor<8x32x8x8xf32> loc(#loc27)
     %16 = stablehlo.dot_general %13, %14, batching_dims = [0, 2] x [0, 2], contracting_dims = [3] x [3], precision = [DEFAULT, DEFAULT] : (tensor<8x32x8x8xf32>, tensor<8x32x8x8xf32>) -> tensor<8x8x32x32xf32> loc(#loc28)
     %cst_2 = stablehlo.constant dense<0.353553385> : tensor<f32> loc(#loc23)
     %17 = stablehlo.broadcast_in_dim %cst_2, dims = [] : (tensor<f32>) -> tensor<8x8x32x32xf32> loc(#loc29)
@@ -172,7 +172,7 @@ module @jit_forward attributes {mhlo.num_partitions = 1 : i32, mhlo.num_replicas
 #loc24 = loc("checkpoint/rms_norm/div")
 #loc25 = loc("checkpoint/rms_norm/add")
 #loc26 = loc("checkpoint/rms_norm/rsqrt")
-#loc27 = loc("checkpoint/attention/bsh,hnd->bsnd/dot_general")
+#loc27 = loc("checkpoint/attention/bsh,nhd->bsnd/dot_general")
 #loc28 = loc("checkpoint/attention/bsnd,btnd->bnst/dot_general")
 #loc29 = loc("checkpoint/attention/mul")
 #loc30 = loc("checkpoint/attention/broadcast_in_dim")

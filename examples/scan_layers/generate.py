@@ -46,9 +46,9 @@ def parameters(c: Config) -> Params:
     """The parameters of all layers, stacked along a first dimension."""
     return {
         "norm": export.shape(c.layers, c.hidden),
-        "q": export.shape(c.layers, c.hidden, c.heads, c.head),
-        "k": export.shape(c.layers, c.hidden, c.heads, c.head),
-        "v": export.shape(c.layers, c.hidden, c.heads, c.head),
+        "q": export.shape(c.layers, c.heads, c.hidden, c.head),
+        "k": export.shape(c.layers, c.heads, c.hidden, c.head),
+        "v": export.shape(c.layers, c.heads, c.hidden, c.head),
         "out": export.shape(c.layers, c.heads, c.head, c.hidden),
         "wi": export.shape(c.layers, c.hidden, c.feed_forward),
         "wo": export.shape(c.layers, c.feed_forward, c.hidden),
@@ -62,7 +62,7 @@ def rms_norm(scale: jax.Array, x: jax.Array) -> jax.Array:
 
 def attention(p: Params, x: jax.Array) -> jax.Array:
     with jax.named_scope("attention"):
-        q, k, v = (jnp.einsum("bsh,hnd->bsnd", x, p[name]) for name in ("q", "k", "v"))
+        q, k, v = (jnp.einsum("bsh,nhd->bsnd", x, p[name]) for name in ("q", "k", "v"))
         scores = jnp.einsum("bsnd,btnd->bnst", q, k) * q.shape[-1] ** -0.5
         causal = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), dtype=bool))
         weights = jax.nn.softmax(jnp.where(causal, scores, jnp.finfo(scores.dtype).min), axis=-1)
@@ -85,7 +85,7 @@ def programs(c: Config) -> dict[str, export.Program]:
 
     def train_step(params: Params, x: jax.Array, target: jax.Array) -> dict[str, Any]:
         def loss(params: Params) -> jax.Array:
-            return jnp.mean((forward(params, x) - target) ** 2)
+            return optimizer.squared_error(forward(params, x), target)
 
         value, gradients = jax.value_and_grad(loss)(params)
         return {"loss": value, "params": optimizer.sgd(params, gradients)}
