@@ -33,7 +33,8 @@ def imported(path: Path) -> Iterator[str]:
 def test_the_scan_sees_every_kind_of_import(tmp_path: Path) -> None:
     source = tmp_path / "m.py"
     source.write_text(
-        "import a.b\nfrom c.d import e\nfrom . import f\nimport_module('g.h')\nimport_module(f'i.{x}')\n__import__('j')\n"
+        "import a.b\nfrom c.d import e\nfrom . import f\n"
+        "import_module('g.h')\nimport_module(f'i.{x}')\n__import__('j')\n"
     )
     assert set(imported(source)) == {"a", "c", "g", "i", "j"}
 
@@ -92,7 +93,8 @@ def test_commands_that_need_no_bindings_load_none(words: tuple[str, ...], code: 
 
 def test_help_loads_no_subcommand() -> None:
     modules = loaded_by("--help")[1]
-    assert {m for m in modules if m.startswith("passes")} <= {"passes", "passes.cli", "passes.cli.main", "passes.errors"}
+    ours = {m for m in modules if m.startswith("passes")}
+    assert ours == {"passes", "passes.cli", "passes.cli.main", "passes.errors"}
     assert "argparse" not in modules
 
 
