@@ -35,6 +35,11 @@ class Emitter:
         # One partition_id per block: a value of an outer block captured by a loop body would change the loop's type.
         self._indices: dict[tuple[Any, Axes], Any] = {}
 
+    @property
+    def axes_of_groups(self) -> dict[Any, Axes]:
+        """The axes behind each ``replica_groups`` attribute made so far."""
+        return {attr: axes for axes, attr in self._groups.items()}
+
     # -- moves between shardings -------------------------------------------------------------------------------------
 
     def gather(self, value: Any, dims: Sequence[Axes], point: Any, location: Any) -> Any:

@@ -22,7 +22,6 @@ from passes.pipeline import runner
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.walk import operations
-from passes.sharding.divisibility import Dropped
 from passes.sharding.mesh import Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateReport, propagate
 
@@ -50,10 +49,22 @@ class Report:
     propagation: PropagateReport
     unaliased: list[str]
 
-    @property
-    def dropped(self) -> tuple[Dropped, ...]:
-        """Axes taken off dimensions that they do not divide."""
-        return self.propagation.dropped
+    def lines(self) -> list[str]:
+        """The report for a terminal: the mesh, collectives with their bytes, and whatever did not go as planned."""
+        mesh = self.side_table.mesh
+        shape = " x ".join(f"{name}={size}" for name, size in mesh.axes)
+        found = [f"mesh {shape}: {mesh.device_count} devices; collectives, with bytes each device puts in:"]
+        found += [
+            f"  {t.kind:<19}{','.join(t.axes) or f'{t.group_size} devices':<16}{t.count:>5} x{t.bytes:>16,} B"
+            for t in self.traffic
+        ]
+        if not self.traffic:
+            found.append("  none")
+        found += [f"replicated around {r.op} at {r.where}: {r.reason}" for r in self.replicated]
+        found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
+        found += [f"not split: {dropped}" for dropped in self.propagation.dropped]
+        found += [f"donation dropped: '{name}' and its result have different local types" for name in self.unaliased]
+        return found
 
 
 def partition(program: Program, entry_name: str | None = None) -> Report:
@@ -76,7 +87,11 @@ def partition(program: Program, entry_name: str | None = None) -> Report:
     function = entry.find_entry(program)
     localize_function(localizer, function)
     unaliased = _clean(program, function, prime)
-    return Report(side_table, traffic(program.module), replicated, propagation, unaliased)
+    axes_of_groups = {
+        attr: tuple(a.text(prime.original) for a in prime.restore_axes(tuple(a.name for a in axes)))
+        for attr, axes in localizer.emit.axes_of_groups.items()
+    }
+    return Report(side_table, traffic(program.module, axes_of_groups), replicated, propagation, unaliased)
 
 
 def _keep_only(program: Program, function: Any) -> None:

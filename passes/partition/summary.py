@@ -1,8 +1,8 @@
-"""Counts the collectives of a per-device program: kind, axes, how often and how many bytes each device takes in."""
+"""Counts the collectives of a per-device program: kind, mesh axes, how many, how many bytes each device puts in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from passes import _mlir
@@ -19,31 +19,50 @@ COLLECTIVES = frozenset(
 
 @dataclass(frozen=True)
 class Traffic:
-    """Collectives of one kind over groups of one size.
+    """Collectives of one kind over the same mesh axes.
 
-    ``count`` is static: a collective in a loop counts once. ``bytes`` is the sum of the operands' per-device sizes.
+    Attributes:
+      kind: ``all_reduce``, ...
+      axes: The mesh axes that the devices of a group differ in, as users write them; empty for permutes.
+      group_size: How many devices take part in one group; for permutes, in the whole exchange.
+      count: How many such ops the program has; one in a loop counts once.
+      bytes: What one device puts into them: the sum of the operands' local sizes.
     """
 
     kind: str
+    axes: tuple[str, ...]
     group_size: int
     count: int
     bytes: int
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
 
-def traffic(module: Any) -> list[Traffic]:
-    """The collectives of ``module`` by kind and group size, most bytes first."""
-    totals: dict[tuple[str, int], list[int]] = {}
+
+def traffic(module: Any, axes_of_groups: dict[Any, tuple[str, ...]]) -> list[Traffic]:
+    """The collectives of ``module``, most bytes first.
+
+    ``axes_of_groups`` names the axes behind each ``replica_groups`` attribute.
+    """
+    totals: dict[tuple[str, tuple[str, ...], int], list[int]] = {}
     for op in operations(module):
-        if op.name in COLLECTIVES:
-            entry = totals.setdefault((op.name.removeprefix("stablehlo."), _group_size(op)), [0, 0])
-            entry[0] += 1
-            entry[1] += sum(byte_size(v.type) for v in op.operands)
-    found = [Traffic(kind, size, count, bytes) for (kind, size), (count, bytes) in totals.items()]
-    return sorted(found, key=lambda t: (-t.bytes, t.kind))
+        if op.name not in COLLECTIVES:
+            continue
+        groups, size = _groups(op)
+        key = (op.name.removeprefix("stablehlo."), axes_of_groups.get(groups, ()), size)
+        total = totals.setdefault(key, [0, 0])
+        total[0] += 1
+        total[1] += sum(byte_size(v.type) for v in op.operands)
+    found = [Traffic(*key, count, bytes) for key, (count, bytes) in totals.items()]
+    return sorted(found, key=lambda t: (-t.bytes, t.kind, t.axes))
 
 
-def _group_size(op: Any) -> int:
-    """How many devices one collective joins; for a permute, how many take part in it."""
-    key = "replica_groups" if "replica_groups" in op.attributes else "source_target_pairs"
-    shape = _mlir.ir.ShapedType(_mlir.ir.DenseElementsAttr(op.attributes[key]).type).shape
-    return int(shape[1] if key == "replica_groups" else shape[0])
+def _groups(op: Any) -> tuple[Any, int]:
+    """The attribute that says who talks to whom, and the number of devices in one group."""
+    attributes, elements = op.attributes, _mlir.ir.DenseElementsAttr
+    if "replica_groups" in attributes:
+        attr = attributes["replica_groups"]
+        return attr, int(_mlir.ir.ShapedType(elements(attr).type).shape[1])
+    attr = attributes["source_target_pairs"]
+    return attr, int(_mlir.ir.ShapedType(elements(attr).type).shape[0])

@@ -1,0 +1,114 @@
+"""``shlo partition``: turns an annotated program into the program of one device, and proves it on request."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from passes.cli.common import add_entry, add_input, add_output, check_output, read_input, write_module
+from passes.cli.execution import add_execution, make_executor
+from passes.errors import EXIT_OK, UserError
+
+if TYPE_CHECKING:
+    from passes.partition.partition import Report
+    from passes.program.read import Program
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    add_input(parser)
+    add_entry(parser)
+    parser.add_argument("--rules", metavar="FILE", help="a rules file to annotate the program with first")
+    add_output(parser)
+    parser.add_argument("--side-table", metavar="FILE", help=(
+        "where the side table goes; it says how arguments and results are cut (default: OUT.side.json for -o OUT.mlir)"
+    ))
+    parser.add_argument("--devices", type=int, metavar="N", help="how many devices there are; the mesh must fit")
+    parser.add_argument("--json", action="store_true", help="print the summary on stderr as JSON")
+    parser.add_argument("--verify", action="store_true", help=(
+        "execute the result on virtual devices and compare it with the program before; on a mismatch nothing is written"
+    ))
+    add_execution(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0: the per-device program and its side table are written; 2: it was executed and differs."""
+    rules = _rules(args)
+    side_table = _side_table_path(args)
+    program = read_input(args)
+    original = _copy(program) if args.verify else None
+    report = _partition(args, program, rules)
+    words = json.dumps(_to_json(report)) if args.json else "\n".join(report.lines())
+    print(words, file=sys.stderr)
+    if original is not None:
+        _verify(args, original, program, report)
+    write_module(args, program)
+    if side_table is not None:
+        from passes.program.write import write_output
+
+        write_output(side_table, report.side_table.to_json() + "\n")
+    return EXIT_OK
+
+
+def _rules(args: argparse.Namespace) -> object:
+    if args.rules is None:
+        return None
+    from passes.sharding.rules_file import load
+
+    return load(args.rules)
+
+
+def _partition(args: argparse.Namespace, program: Program, rules: object) -> Report:
+    from passes.partition.partition import partition
+    from passes.sharding.annotate import annotate
+    from passes.sharding.rules_file import Rules
+
+    if isinstance(rules, Rules):
+        _check_devices(args, rules.mesh.device_count)
+        annotate(program, rules, args.entry)
+    report = partition(program, args.entry)
+    _check_devices(args, report.side_table.mesh.device_count)
+    return report
+
+
+def _check_devices(args: argparse.Namespace, needed: int) -> None:
+    if args.devices is not None and needed > args.devices:
+        raise UserError(f"the mesh needs {needed} devices and --devices says there are {args.devices}")
+
+
+def _side_table_path(args: argparse.Namespace) -> str | None:
+    if args.side_table is not None:
+        check_output(args.side_table)
+        return str(args.side_table)
+    return None if args.output == "-" else str(Path(args.output).with_suffix(".side.json"))
+
+
+def _copy(program: Program) -> Program:
+    from passes.program import read, write
+
+    return read.parse(write.to_bytecode(program.module), program.source)
+
+
+def _verify(args: argparse.Namespace, original: Program, program: Program, report: Report) -> None:
+    from passes.execute.verify import verify
+
+    found = verify(
+        original, program, report.side_table,
+        entry=args.entry, inputs=args.inputs, seed=args.seed, executor=make_executor(args),
+    )
+    print("\n".join(found.lines()), file=sys.stderr)
+    found.require()
+
+
+def _to_json(report: Report) -> dict[str, object]:
+    return {
+        "devices": report.side_table.mesh.device_count,
+        "collectives": [t.to_json() for t in report.traffic],
+        "replicated_around": [{"op": r.op, "where": r.where, "reason": r.reason} for r in report.replicated],
+        "without_rule": [{"where": str(where or ""), "message": m} for where, m in report.propagation.unruled],
+        "not_split": [str(dropped) for dropped in report.propagation.dropped],
+        "donations_dropped": report.unaliased,
+    }
