@@ -33,7 +33,9 @@ _COLLECTIVES = _DROP_CHANNEL | _FLATTENED_IDS | {"stablehlo.partition_id"}
 
 def global_code(program: Program, entry: str | None = None) -> bytes:
     """The global ``program`` as bytecode, for one device or for an engine that partitions it by its annotations."""
-    return _bytecode(_copy(program, entry))
+    module = _copy(program, entry)
+    _strip_loop_shardings(module)
+    return _bytecode(module)
 
 
 def per_device_code(program: Program, entry: str | None = None) -> bytes:
@@ -48,6 +50,21 @@ def per_device_code(program: Program, entry: str | None = None) -> bytes:
     if replicas == 1:
         _partitions_to_replicas(program, module)
     return _bytecode(module)
+
+
+def _strip_loop_shardings(module: Any) -> None:
+    """XLA takes loop-invariant values out of loops but leaves their shardings, and then rejects the loop."""
+    ir = _mlir.ir
+    found: list[Any] = []
+
+    def collect(op: Any) -> Any:
+        if op.name == "stablehlo.while" and "sdy.sharding" in op.attributes:
+            found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    module.walk(collect)
+    for op in found:
+        del op.attributes["sdy.sharding"]
 
 
 def _replica_count(program: Program) -> int:
