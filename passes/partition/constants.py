@@ -53,7 +53,8 @@ def _first_block(value: Any, type: Any, local: Any, sharding: Sharding) -> Any:
         if any(not np.array_equal(blocks[0], block) for block in blocks[1:]):
             return None
         data = blocks[0]
-    return ir.Attribute.parse(f'dense<"0x{np.ascontiguousarray(first).tobytes().hex().upper()}"> : {local}')
+    text = np.ascontiguousarray(first).tobytes().hex().upper()
+    return ir.Attribute.parse(f'dense<"0x{text}"> : {local}', _mlir.context())
 
 
 def _bits(value: Any, type: Any) -> Any:

@@ -20,9 +20,9 @@ from passes.program.entry import find_entry
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.mesh import Mesh
-from passes.sharding.op_rule_table import Support
+from passes.sharding.op_rule_table import Support, unknown
 from passes.sharding.op_rules import RULE, populate
-from passes.sharding.sharding_rule import Rule, decode, encode
+from passes.sharding.sharding_rule import encode
 
 PIPELINE = (
     "builtin.module(func.func("
@@ -62,7 +62,7 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
     populate(program, SUPPORT)
     for number, op in enumerate(operations(program.module)):
         if op.name not in rows.ROWS and RULE in op.attributes:
-            op.attributes[RULE] = _replicated(op.attributes[RULE])
+            op.attributes[RULE] = encode(unknown(op))
         if RULE in op.attributes:
             op.attributes[_NUMBER] = _mlir.ir.IntegerAttr.get(_i64(), number)
     replicated: dict[int, Replicated] = {}
@@ -88,7 +88,11 @@ def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Local
 def _replicate(
     program: Program, ruled: bytes, problems: list[tuple[Any, str]], replicated: dict[int, Replicated]
 ) -> bytes:
-    """Goes back to the module before planning (``ruled``) with the rules of ``problems`` replicating everything."""
+    """Goes back to the module before planning (``ruled``) with the ops of ``problems`` replicated.
+
+    They get a rule with a factor of its own for every dimension: upstream does not enforce replication of a factor that
+    shares its dimension with others.
+    """
     found = {}
     for op, reason in problems:
         number = _number(op)
@@ -99,22 +103,13 @@ def _replicate(
     program.module = _mlir.ir.Module.parse(ruled, _mlir.context())
     for op in operations(program.module):
         if _number(op) in found:
-            op.attributes[RULE] = _replicated(op.attributes[RULE])
+            op.attributes[RULE] = encode(unknown(op))
     return write.to_bytecode(program.module)
 
 
 def _number(op: Any) -> int | None:
     attributes = op.attributes
     return int(_mlir.ir.IntegerAttr(attributes[_NUMBER]).value) if _NUMBER in attributes else None
-
-
-def _replicated(rule_attr: Any) -> Any:
-    rule, _ = decode(rule_attr)
-    return encode(_everywhere(rule))
-
-
-def _everywhere(rule: Rule) -> Rule:
-    return rule.replicating(range(len(rule.sizes)))
 
 
 def _i64() -> Any:

@@ -1,0 +1,58 @@
+"""Random annotations for a program's arguments: any divisible choice of axes, whole or in part, in any order."""
+
+from __future__ import annotations
+
+import random
+
+from passes import _mlir
+from passes.partition.prime_axes import prime_factors
+from passes.program.entry import arguments, find_entry
+from passes.program.read import Program
+from passes.sharding.mesh import Axis, Mesh, Sharding, mesh_to_attr, sharding_to_attr
+
+
+def annotate(program: Program, mesh: Mesh, seed: int) -> list[str]:
+    """Adds ``mesh`` and a random sharding to most arguments; returns the shardings as text."""
+    ir, context, choose = _mlir.ir, _mlir.context(), random.Random(seed)
+    point = ir.InsertionPoint.at_block_begin(program.module.body)
+    attributes = {"sym_name": ir.StringAttr.get("mesh", context), "mesh": mesh_to_attr(mesh)}
+    ir.Operation.create("sdy.mesh", attributes=attributes, loc=ir.Location.unknown(context), ip=point)
+    function, found, written = find_entry(program), [], []
+    for value in arguments(function):
+        shape = ir.RankedTensorType(value.type).shape
+        sharding = Sharding(mesh, _dims(list(shape), mesh, choose))
+        closed = tuple(choose.random() < 0.7 for _ in shape)
+        if choose.random() < 0.85:
+            written.append(ir.DictAttr.get({"sdy.sharding": sharding_to_attr("mesh", sharding, closed)}, context=context))
+            found.append(sharding.spec())
+        else:
+            written.append(ir.DictAttr.get({}, context=context))
+            found.append("?")
+    function.attributes["arg_attrs"] = ir.ArrayAttr.get(written, context=context)
+    return found
+
+
+def _dims(shape: list[int], mesh: Mesh, choose: random.Random) -> tuple[tuple[Axis, ...], ...]:
+    parts = [part for name, size in mesh.axes for part in _parts(name, size, choose)]
+    choose.shuffle(parts)
+    dims: list[tuple[Axis, ...]] = [() for _ in shape]
+    for part in parts:
+        fitting = [d for d, size in enumerate(shape) if size and size % part.size == 0]
+        if fitting and choose.random() < 0.75:
+            dim = choose.choice(fitting)
+            shape[dim] //= part.size
+            # Shardy wants neighbouring parts of one axis joined; keep it to one part of an axis in a dimension.
+            if any(a.name == part.name for a in dims[dim]):
+                shape[dim] *= part.size
+            else:
+                dims[dim] = (*dims[dim], part)
+    return tuple(dims)
+
+
+def _parts(name: str, size: int, choose: random.Random) -> list[Axis]:
+    """The whole axis, or at times its two halves."""
+    factors = prime_factors(size)
+    if len(factors) < 2 or choose.random() < 0.7:
+        return [Axis(name, 1, size)]
+    first = factors[0]
+    return [Axis(name, 1, first), Axis(name, first, size // first)]
