@@ -77,6 +77,12 @@ def test_notes_count_as_diagnostics() -> None:
     ]
 
 
+def test_the_note_that_shows_the_op_may_stay_unexpected() -> None:
+    shown = said("note", 1, "see current operation: %0 = ...")
+    assert outcome("// expected-error {{x}}", said("error", 1, "x", shown)) == []
+    assert outcome("// expected-note {{current operation: %0}}", shown) == []
+
+
 def test_only_expected_lets_others_pass() -> None:
     assert outcome("", said("error", 1, "x"), only_expected=True) == []
     missing = ['f.mlir:1: error: expected error "x" was not produced']
