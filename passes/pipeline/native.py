@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,6 +120,8 @@ def _with_options(name: str, options: str) -> str:
 @contextmanager
 def captured_stderr() -> Iterator[Callable[[], str]]:
     """Keeps what native code writes to file descriptor 2 in the body; yields a function returning it as text."""
+    import tempfile  # 5 ms that only pipelines with native passes need.
+
     sys.stderr.flush()
     saved = os.dup(2)
     file: IO[bytes]

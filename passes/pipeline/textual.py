@@ -12,7 +12,6 @@ The grammar is MLIR's own, so that every pipeline mlir-opt reads is read here th
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -74,7 +73,7 @@ def parse(text: str) -> Pipeline:
       UserError: malformed text, a root other than ``builtin.module``, an unknown pass, an option the pass does not
         take, or a native pass under an anchor it does not run on; placed at its column.
     """
-    pipeline = _read(text)
+    pipeline = read(text)
     if pipeline.anchor != ROOT_ANCHOR:
         raise _error(text, pipeline.column, f"a pipeline starts at {ROOT_ANCHOR}, not at '{pipeline.anchor}': "
                      f"write {ROOT_ANCHOR}({_shortened(text.strip())})")
@@ -132,13 +131,20 @@ def _check(anchors: tuple[str, ...], use: PassUse) -> None:
     name = registry.native_name(use.name)
     needed = native.anchor(name)
     if needed is None:
+        import difflib  # Only for this message.
+
         close = difflib.get_close_matches(use.name, known_names(), n=3, cutoff=0.6)
         hint = f"; did you mean {_or(close)}?" if close else "; --list-passes lists all"
         raise UserError(f"unknown pass '{use.name}'{hint}")
     native.check(name, use.options, anchors, needed)
 
 
-def _read(text: str) -> Pipeline:
+def read(text: str) -> Pipeline:
+    """The pipeline written in ``text`` by its grammar alone, unchecked.
+
+    Raises:
+      UserError: malformed text, placed at its column.
+    """
     # An open anchor is (name, column, items so far); the bottom one collects the root.
     open_anchors: list[tuple[str, int, list[PassUse | Pipeline]]] = [("", 0, [])]
     at, after_item = 0, False
