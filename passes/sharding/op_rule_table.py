@@ -173,10 +173,11 @@ def _broadcast(op: Any) -> Rule:
 
 
 def _last_dimension_selected(op: Any) -> Rule:
-    """Rows are independent; along the last dimension the whole row is needed."""
+    """Rows are independent; along the last dimension the whole row is needed, and the result has another size."""
     shape = _shape(op.operands[0])
     mapping = tuple((d,) for d in range(len(shape)))
-    return Rule(shape, (mapping,), (mapping,) * len(op.results), need_replication=frozenset({len(shape) - 1}))
+    last = frozenset({len(shape) - 1})
+    return Rule(shape, (mapping,), (mapping,) * len(op.results), need_replication=last, blocked=last)
 
 
 _CHLO_ELEMENTWISE = (

@@ -34,7 +34,7 @@ sdy-apply-sharding-constraints, sdy-sharding-group-import, sdy-pre-order-funcs,
 sdy-user-priority-propagate{keep-sharding-rules=true conservative-propagation=%s},
 sdy-export-named-computations, sdy-propagate-to-func-results, sdy-unflatten-call-graph, symbol-dce,
 sdy-insert-func-call-reshards, func.func(sdy-constant-or-scalar-merger), func.func(sdy-sink-data-flow-edges),
-sdy-remove-sharding-groups, func.func(sdy-sharding-constraint-to-reshard), sdy-close-shardings
+sdy-remove-sharding-groups, sdy-close-shardings
 """
 
 
@@ -45,10 +45,13 @@ class PropagateOptions:
     Attributes:
       keep_sharding_rules: Leaves the rules on the operations; without it only rules the module brought along stay.
       conservative: Propagates nothing that would split an axis or leave shards in another order.
+      reshards: Writes sharding constraints, and what calls need, as ``sdy.reshard``, from which the partition stage
+        plans. Without it they are ``sdy.sharding_constraint``, which is what XLA and JAX read.
     """
 
     keep_sharding_rules: bool = False
     conservative: bool = False
+    reshards: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def propagate(program: Program, options: PropagateOptions | None = None) -> Prop
     found = tuple((program.where(u.op), u.message) for u in unruled)
     del unruled  # handles into the module as it was
     _run(program, f"builtin.module({_PIPELINE % str(options.conservative).lower()})")
-    _tidy(program, options.keep_sharding_rules)
+    _tidy(program, options)
     return PropagateReport(found, tuple(drop_indivisible(program)))
 
 
@@ -86,33 +89,38 @@ def _run(program: Program, pipeline: str) -> None:
     _mlir.passmanager.PassManager.parse(pipeline, _mlir.context()).run(program.module.operation)
 
 
-def _tidy(program: Program, keep_sharding_rules: bool) -> None:
+def _tidy(program: Program, options: PropagateOptions) -> None:
     """Takes away what propagation leaves behind: its own kind of constant, a copy of the mesh, the rules."""
-    constants = []
+    replace = {"sdy.constant": "stablehlo.constant"}
+    if options.reshards:
+        replace["sdy.sharding_constraint"] = "sdy.reshard"
+    else:
+        replace["sdy.reshard"] = "sdy.sharding_constraint"
+    replaced = []
     for op in operations(program.module):
         name, attributes = op.name, op.attributes
-        if name == "sdy.constant":
-            constants.append(op)
+        if name in replace:
+            replaced.append(op)
         elif name == "sdy.mesh" and "stablehlo.mesh" in attributes:
             del attributes["stablehlo.mesh"]
-        elif not keep_sharding_rules and RULE in attributes and not decode(attributes[RULE])[1]:
+        elif not options.keep_sharding_rules and RULE in attributes and not decode(attributes[RULE])[1]:
             del attributes[RULE]
-    for op in constants:
-        _to_stablehlo_constant(op)
+    for op in replaced:
+        _replace(op, replace[op.name])
 
 
-def _to_stablehlo_constant(op: Any) -> None:
-    """Shardy's constants never fold together, which matters during propagation only."""
+def _replace(op: Any, name: str) -> None:
+    """Puts an op called ``name``, otherwise the same, in the place of ``op``, which has one result and no regions."""
     ir = _mlir.ir
     try:
         given = {key: op.attributes[key] for key in op.attributes}
     except TypeError:
         # The bindings cannot hand out an attribute of complex numbers; text can.
         text = op.clone().get_asm(print_generic_op_form=True, enable_debug_info=True, use_local_scope=True)
-        new = ir.Operation.parse(text.replace('"sdy.constant"', '"stablehlo.constant"', 1), context=_mlir.context())
+        new = ir.Operation.parse(text.replace(f'"{op.name}"', f'"{name}"', 1), context=_mlir.context())
         ir.InsertionPoint(op).insert(new)
     else:
         types, before = [op.results[0].type], ir.InsertionPoint(op)
-        new = ir.Operation.create("stablehlo.constant", types, attributes=given, loc=op.location, ip=before)
+        new = ir.Operation.create(name, types, list(op.operands), given, loc=op.location, ip=before)
     op.results[0].replace_all_uses_with(new.results[0])
     op.erase()

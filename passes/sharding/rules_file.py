@@ -241,7 +241,8 @@ class _Reader:
         if key == "index":
             indices = value if isinstance(value, list) else [value]
             if not indices or not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in indices):
-                self._fail(f"index takes a position from 0, or a list of positions, not {_kind(value)}", key, section)
+                given = "this list" if isinstance(value, list) else _kind(value)
+                self._fail(f"index takes a position from 0, or a list of positions, not {given}", key, section)
             return Selector(indices=tuple(indices))
         if not isinstance(value, str):
             self._fail(f"{key} takes a text, not {_kind(value)}", key, section)
