@@ -54,10 +54,30 @@ def _device_list(devices: list[Any]) -> Any:
     return _mlir.jaxlib_runtime.DeviceList(tuple(devices))
 
 
+# XLA's passes that make an op's rounding depend on its neighbours: fusion contracts a*b+c, the simplifier turns
+# divisions into multiplications, folding rounds like the host's libm, narrowing conversions disappear. Without them
+# each op is compiled by itself, so a program and its optimized form give the same bits; with them only 13 of the 19
+# results of a train step do.
+_UNFAITHFUL_PASSES = (
+    "algsimp", "constant_folding", "dot-merger", "fusion", "reshape-mover", "simplify-fp-conversions",
+    "transpose-folding",
+)
+
+
+def _op_by_op(options: Any) -> None:
+    """Has every op rounded on its own, in the type the program says."""
+    debug = options.executable_build_options.debug_options
+    debug.xla_disable_hlo_passes = ",".join(_UNFAITHFUL_PASSES)
+    # LLVM's optimizer costs more than it saves in one run, and vectorizes the tail of an array unlike its body.
+    debug.xla_backend_optimization_level = 0
+    options.env_option_overrides = [("xla_allow_excess_precision", False)]
+
+
 def _options(job: Job) -> Any:
     xla = _mlir.xla_client
     options = xla.CompileOptions()
     build = options.executable_build_options
+    _op_by_op(options)
     replicas = job.devices if job.kind == "per-device" else 1
     partitions = job.devices if job.kind == "partitioned" else 1
     for target in (options, build):

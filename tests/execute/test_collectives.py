@@ -27,11 +27,16 @@ def dense(groups: list[list[int]]) -> str:
 CHANNEL = "channel_handle = #stablehlo.channel_handle<handle = 1, type = 1>"
 
 
-def run(op: str, result: str, shards: list[np.ndarray]) -> list[np.ndarray]:
+@pytest.fixture(params=["xla", "interpreter"])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    return Executor(request.param)
+
+
+def run(executor: Executor, op: str, result: str, shards: list[np.ndarray]) -> list[np.ndarray]:
     """``op`` of ``%a`` with result type ``result``, run on a device per shard."""
     shape = "".join(f"{s}x" for s in shards[0].shape) + MLIR[shards[0].dtype.name]
     program = parse(f"func.func @main(%a: tensor<{shape}>) -> {result} {{ {op} return %r : {result} }}")
-    (found,) = Executor().run_per_device(program, [shards], len(shards))
+    (found,) = executor.run_per_device(program, [shards], len(shards))
     return found
 
 
@@ -49,10 +54,11 @@ REDUCERS = {"add": sum, "maximum": np.maximum.reduce, "minimum": np.minimum.redu
 
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.float16, np.int32])
 @pytest.mark.parametrize("reducer", REDUCERS)
-def test_all_reduce(devices: int, reducer: str, dtype: object) -> None:
+def test_all_reduce(executor: Executor, devices: int, reducer: str, dtype: object) -> None:
     shards = data(devices, (2, 3), dtype)
     t = MLIR[shards[0].dtype.name]
     found = run(
+        executor,
         f"""%r = "stablehlo.all_reduce"(%a) <{{{CHANNEL}, use_global_device_ids,
             replica_groups = {dense(GROUPS[devices])}}}> ({{
             ^bb0(%x: tensor<{t}>, %y: tensor<{t}>):
@@ -66,10 +72,11 @@ def test_all_reduce(devices: int, reducer: str, dtype: object) -> None:
         np.testing.assert_array_equal(found[device], REDUCERS[reducer](members).astype(dtype))
 
 
-def test_reduce_scatter(devices: int) -> None:
+def test_reduce_scatter(executor: Executor, devices: int) -> None:
     size = devices // 2
     shards = data(devices, (3, 2 * size))
     found = run(
+        executor,
         f"""%r = "stablehlo.reduce_scatter"(%a) <{{scatter_dimension = 1 : i64, {CHANNEL}, use_global_device_ids,
             replica_groups = {dense(GROUPS[devices])}}}> ({{
             ^bb0(%x: tensor<f32>, %y: tensor<f32>):
@@ -84,9 +91,10 @@ def test_reduce_scatter(devices: int) -> None:
         np.testing.assert_array_equal(found[device], sum(shards[d] for d in group)[:, 2 * place : 2 * place + 2])
 
 
-def test_all_gather(devices: int) -> None:
+def test_all_gather(executor: Executor, devices: int) -> None:
     shards = data(devices, (3, 2))
     found = run(
+        executor,
         f"""%r = "stablehlo.all_gather"(%a) <{{all_gather_dim = 1 : i64, {CHANNEL}, use_global_device_ids,
             replica_groups = {dense(GROUPS[devices])}}}> : (tensor<3x2xf32>) -> tensor<3x{devices}xf32>""",
         f"tensor<3x{devices}xf32>",
@@ -98,10 +106,11 @@ def test_all_gather(devices: int) -> None:
 
 
 @pytest.mark.parametrize("channel", ["", f", {CHANNEL}"])
-def test_all_to_all(devices: int, channel: str) -> None:
+def test_all_to_all(executor: Executor, devices: int, channel: str) -> None:
     size = devices // 2
     shards = data(devices, (size, 2))
     found = run(
+        executor,
         f"""%r = "stablehlo.all_to_all"(%a) <{{split_dimension = 0 : i64, concat_dimension = 1 : i64,
             split_count = {size} : i64, replica_groups = {dense(GROUPS[devices])}{channel}}}>
             : (tensor<{size}x2xf32>) -> tensor<1x{2 * size}xf32>""",
@@ -117,11 +126,12 @@ def test_all_to_all(devices: int, channel: str) -> None:
 
 
 @pytest.mark.parametrize("channel", ["", f", {CHANNEL}"])
-def test_collective_permute(devices: int, channel: str) -> None:
+def test_collective_permute(executor: Executor, devices: int, channel: str) -> None:
     shards = data(devices, (3,))
     # Device 0 receives from nobody and so holds zeros.
     pairs = [[d, d + 1] for d in range(devices - 1)]
     found = run(
+        executor,
         f"""%r = "stablehlo.collective_permute"(%a) <{{source_target_pairs = {dense(pairs)}{channel}}}>
             : (tensor<3xf32>) -> tensor<3xf32>""",
         "tensor<3xf32>",
@@ -133,16 +143,16 @@ def test_collective_permute(devices: int, channel: str) -> None:
 def test_what_xla_lacks_on_cpu_is_an_error_with_its_name() -> None:
     op = f"""%r = "stablehlo.collective_broadcast"(%a) <{{replica_groups = {dense(GROUPS[4])}, {CHANNEL}}}>
              : (tensor<3xf32>) -> tensor<3xf32>"""
-    with pytest.raises(UserError, match="collective-broadcast.*not supported"):
-        run(op, "tensor<3xf32>", data(4, (3,)))
+    with pytest.raises(UserError, match=r"collective-broadcast.*not supported"):
+        run(Executor(), op, "tensor<3xf32>", data(4, (3,)))
 
 
-def test_partition_id(devices: int) -> None:
-    found = run("%r = stablehlo.partition_id : tensor<ui32>", "tensor<ui32>", data(devices, (1,)))
+def test_partition_id(executor: Executor, devices: int) -> None:
+    found = run(executor, "%r = stablehlo.partition_id : tensor<ui32>", "tensor<ui32>", data(devices, (1,)))
     np.testing.assert_array_equal(found, np.arange(devices, dtype=np.uint32))
 
 
-def test_a_sum_over_devices_gives_the_same_bits_every_time() -> None:
+def test_a_sum_over_devices_gives_the_same_bits_every_time(executor: Executor) -> None:
     random = np.random.default_rng(0)
     shards = [random.standard_normal(1000).astype(np.float32) for _ in range(8)]
     op = f"""%r = "stablehlo.all_reduce"(%a) <{{{CHANNEL}, use_global_device_ids,
@@ -150,12 +160,12 @@ def test_a_sum_over_devices_gives_the_same_bits_every_time() -> None:
             ^bb0(%x: tensor<f32>, %y: tensor<f32>):
               %z = stablehlo.add %x, %y : tensor<f32>
               stablehlo.return %z : tensor<f32> }}) : (tensor<1000xf32>) -> tensor<1000xf32>"""
-    first = run(op, "tensor<1000xf32>", shards)
+    first = run(executor, op, "tensor<1000xf32>", shards)
     for _ in range(5):
-        np.testing.assert_array_equal(run(op, "tensor<1000xf32>", shards), first)
+        np.testing.assert_array_equal(run(executor, op, "tensor<1000xf32>", shards), first)
 
 
-def test_collectives_inside_a_loop(devices: int) -> None:
+def test_collectives_inside_a_loop(executor: Executor, devices: int) -> None:
     """Each round every device receives its neighbour's value and adds it to its own."""
     shards = data(devices, (2,))
     pairs = [[d, (d + 1) % devices] for d in range(devices)]
@@ -177,7 +187,7 @@ def test_collectives_inside_a_loop(devices: int) -> None:
         }}
         return %r#0 : tensor<2xf32>
       }}""")
-    (found,) = Executor().run_per_device(program, [shards], devices)
+    (found,) = executor.run_per_device(program, [shards], devices)
     values = shards
     for _ in range(3):
         values = [values[d] + values[d - 1] for d in range(devices)]
@@ -188,4 +198,4 @@ def test_groups_that_replicas_cannot_express_are_refused() -> None:
     op = f"""%r = "stablehlo.all_gather"(%a) <{{all_gather_dim = 0 : i64, {CHANNEL},
              replica_groups = dense<[[0]]> : tensor<1x1xi64>}}> : (tensor<2xf32>) -> tensor<8xf32>"""
     with pytest.raises(UserError, match="replica groups do not hold device ids"):
-        run(op, "tensor<8xf32>", data(4, (2,)))
+        run(Executor(), op, "tensor<8xf32>", data(4, (2,)))
