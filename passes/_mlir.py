@@ -143,6 +143,17 @@ def record_diagnostics() -> Iterator[list[Diagnostic]]:
         _records.remove(record)
 
 
+def recording() -> bool:
+    """Whether diagnostics are listed by a `record_diagnostics`, which then decides what becomes of them."""
+    return bool(_records)
+
+
+def record(diagnostic: Diagnostic) -> None:
+    """Adds a diagnostic from another process to what `record_diagnostics` lists."""
+    for found in _records:
+        found.append(diagnostic)
+
+
 def where_of(location: Any) -> Where | None:
     """The file position inside an MLIR location (through names, calls and fusions), or ``None`` if it has none."""
     ir = __getattr__("ir")

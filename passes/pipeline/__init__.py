@@ -1,1 +1,1 @@
-"""Passes as data, textual pipelines, and the machinery that runs them: in one native PassManager, isolated if it can die."""
+"""Passes as data, textual pipelines, and what runs them: in native pass managers, in a worker if they can die."""

@@ -53,7 +53,9 @@ class Option:
             try:
                 return int(text)
             except ValueError:
-                raise UserError(f"option '{self.name}' of pass '{pass_name}' takes a whole number, not '{text}'") from None
+                raise UserError(
+                    f"option '{self.name}' of pass '{pass_name}' takes a whole number, not '{text}'"
+                ) from None
         if self.type is str:
             return text
         return tuple(part for part in text.split(",") if part)

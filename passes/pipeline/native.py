@@ -45,7 +45,7 @@ class NativePass:
 
 @cache
 def catalog() -> tuple[NativePass, ...]:
-    """All native passes of the supported bindings by name; a given release may lack some (`anchor` is then ``None``)."""
+    """All native passes of the supported bindings by name; a release may lack some (`anchor` is ``None`` then)."""
     return tuple(NativePass(n, s, n in PROVEN, n in PIPELINES) for n, s in sorted(SUMMARIES.items()))
 
 
@@ -55,7 +55,7 @@ def is_proven(name: str, options: str = "") -> bool:
 
 
 def anchor(name: str) -> str | None:
-    """The op the installed bindings run ``name`` on (``builtin.module`` also if any op will do); ``None``: no such pass."""
+    """The op the bindings run ``name`` on (``builtin.module`` also if any op will do); ``None``: they lack it."""
     return _mlir.native_pass_anchor(name)
 
 

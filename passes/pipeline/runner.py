@@ -1,30 +1,103 @@
-"""Runs a pipeline on a program."""
+"""Runs a pipeline on a program: in this process where that is safe, else in a worker process."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import sys
+from dataclasses import replace
 
+from passes import _mlir
+from passes._mlir import Diagnostic
+from passes.errors import UserError, Where
+from passes.pipeline import native, registry, statistics, textual
+from passes.pipeline.execution import execute
+from passes.pipeline.options import PassFailure, PassStatistics, RunOptions, RunResult
 from passes.pipeline.textual import Pipeline
 from passes.program.read import Program
 
+__all__ = ["PassFailure", "PassStatistics", "RunOptions", "RunResult", "run"]
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How a pipeline runs and what is reported on the way; see `run`."""
 
-    verify_each: bool = True
-    isolation: bool = True
-    print_before: tuple[str, ...] = ()
-    print_after: tuple[str, ...] = ()
-    print_before_all: bool = False
-    print_after_all: bool = False
-    print_after_change: bool = False
-    print_module_scope: bool = False
-    tree_dir: str | None = None
-    timing: bool = False
-    statistics: bool = False
-    crash_reproducer: str | None = None
-    timeout: float | None = None
-    print_generic: bool = False
-    print_debuginfo: bool = False
-    elide_larger_than: int | None = None
+_DEFAULTS = RunOptions()
+
+
+def run(program: Program, pipeline: Pipeline | str, options: RunOptions = _DEFAULTS) -> RunResult:
+    """Transforms ``program.module`` by ``pipeline``; the module may be replaced, handles into the old one are dead.
+
+    Warnings and remarks of MLIR, the IR, times and statistics asked for go to standard error in MLIR's look.
+
+    Raises:
+      PassFailure: a pass failed, or left a module that does not verify; placed at the op MLIR complained about.
+      NativeFailure: a native pass died; ``program`` is as before and the message names a reproducer file.
+      UserError: the pipeline is malformed, or the program is none its passes can take.
+    """
+    if isinstance(pipeline, str):
+        pipeline = textual.parse(pipeline)
+    said: list[Diagnostic] = []
+
+    def report(diagnostic: Diagnostic) -> None:
+        said.append(_placed(program, diagnostic))
+        if not _mlir.recording():
+            print(_rendered(program, said[-1]), file=sys.stderr)
+
+    def replay(diagnostic: Diagnostic) -> None:
+        _mlir.record(diagnostic)
+        report(diagnostic)
+
+    isolated = options.isolation and not _all_proven(pipeline)
+    try:
+        if isolated:
+            from passes.pipeline.isolation import run_isolated
+
+            counted = run_isolated(program, pipeline, _absolute(options), replay)
+        else:
+            counted = execute(program.module, pipeline, options, report=report)
+    except UserError as error:
+        if isolated and isinstance(error, PassFailure):
+            for diagnostic in error.diagnostics:
+                if diagnostic.severity == "error":
+                    _mlir.record(diagnostic)
+        _place(program, error)
+        raise
+    if options.statistics:
+        print(statistics.report(counted), end="", file=sys.stderr)
+    return RunResult(counted, tuple(said), isolated)
+
+
+def _all_proven(pipeline: Pipeline) -> bool:
+    return all(
+        use.name in registry.OWN_PASSES or native.is_proven(registry.native_name(use.name), use.options)
+        for _, use in pipeline.uses()
+    )
+
+
+def _absolute(options: RunOptions) -> RunOptions:
+    """The same options for a process whose current folder may be another."""
+
+    def path(given: str | None) -> str | None:
+        return None if given is None else os.path.abspath(given)
+
+    return replace(options, tree_dir=path(options.tree_dir), crash_reproducer=path(options.crash_reproducer))
+
+
+def _place(program: Program, error: UserError) -> None:
+    """Turns positions in the parsed text into positions in the program's file, and adds the source line."""
+    error.where = program.in_file(error.where) or Where(program.source)
+    error.snippet = error.snippet or program.line_at(error.where)
+    error.notes = tuple((program.in_file(where), text) for where, text in error.notes)
+    if isinstance(error, PassFailure):
+        error.diagnostics = tuple(_placed(program, d) for d in error.diagnostics)
+
+
+def _placed(program: Program, diagnostic: Diagnostic) -> Diagnostic:
+    notes = tuple(_placed(program, note) for note in diagnostic.notes)
+    return replace(diagnostic, where=program.in_file(diagnostic.where), notes=notes)
+
+
+def _rendered(program: Program, diagnostic: Diagnostic) -> str:
+    """The diagnostic as MLIR prints it."""
+    where = diagnostic.where or Where(program.source)
+    lines = [f"{where}: {diagnostic.severity}: {diagnostic.message}"]
+    if where.column and (line := program.line_at(where)) is not None:
+        lines += [line, " " * (where.column - 1) + "^"]
+    return "\n".join([*lines, *(_rendered(program, note) for note in diagnostic.notes)])

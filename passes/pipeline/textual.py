@@ -38,7 +38,7 @@ class PassUse:
     column: int = field(default=0, compare=False)
 
     def values(self) -> dict[str, str]:
-        """The options by name; one without ``=`` has the value ``""``, of two with the same name the last one counts."""
+        """The options by name; one without ``=`` has the value ``""``, of two with one name the last counts."""
         return dict(_split_options(self.options))
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ def parse(text: str) -> Pipeline:
     pipeline = read(text)
     if pipeline.anchor != ROOT_ANCHOR:
         raise _error(text, pipeline.column, f"a pipeline starts at {ROOT_ANCHOR}, not at '{pipeline.anchor}': "
-                     f"write {ROOT_ANCHOR}({_shortened(text.strip())})")
+                     f"write {ROOT_ANCHOR}({_shortened(text)})")
     for anchors, use in pipeline.uses():
         try:
             _check(anchors, use)
@@ -193,7 +193,9 @@ def _root(text: str, open_anchors: list[tuple[str, int, list[PassUse | Pipeline]
     if len(roots) == 1 and isinstance(roots[0], Pipeline):
         return roots[0]
     first = next((r for r in roots if isinstance(r, PassUse)), roots[-1])
-    raise _error(text, first.column or 1, f"passes stand inside their anchor: write {ROOT_ANCHOR}({_shortened(text.strip())})")
+    if len(roots) > 1 and isinstance(roots[0], Pipeline):
+        raise _error(text, roots[1].column, "a pipeline has one root; this stands outside of it")
+    raise _error(text, first.column, f"passes stand inside their anchor: write {ROOT_ANCHOR}({_shortened(text)})")
 
 
 def _check_anchor(text: str, name: str, start: int, depth: int) -> None:
@@ -267,6 +269,7 @@ def _error(text: str, column: int, message: str) -> UserError:
 
 
 def _shortened(text: str) -> str:
+    text = text.strip()
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -43,14 +43,18 @@ class Program:
     def error(self, message: str, op: Any = None) -> UserError:
         """A `UserError` about this program, placed at ``op``'s position in the input where that is known."""
         where = self.where(op) if op is not None else None
-        return UserError(message, where or Where(self.source), snippet=self._line(where))
+        return UserError(message, where or Where(self.source), snippet=self.line_at(where))
 
     def where(self, op: Any) -> Where | None:
         """The position of ``op`` in this program's input, or in the model source its location names."""
-        found = _mlir.where_of(op.location)
-        return replace(found, file=self.source) if found and found.file == "-" else found
+        return self.in_file(_mlir.where_of(op.location))
 
-    def _line(self, where: Where | None) -> str | None:
+    def in_file(self, where: Where | None) -> Where | None:
+        """``where`` with the name of this program's input in place of ``-``, MLIR's name for what it parsed."""
+        return replace(where, file=self.source) if where and where.file == "-" else where
+
+    def line_at(self, where: Where | None) -> str | None:
+        """The source line at ``where``; ``None`` if that is not in this program's text."""
         if self.text is None or where is None or where.file != self.source:
             return None
         lines = self.text.splitlines()
@@ -145,14 +149,12 @@ def _parse_error(program: Program, diagnostics: list[_mlir.Diagnostic]) -> UserE
     if not errors:
         return UserError("the input does not parse as an MLIR module", Where(program.source))
 
-    def place(where: Where | None) -> Where | None:
-        return replace(where, file=program.source) if where and where.file == "-" else where
-
     first = errors[0]
-    where = place(first.where) or Where(program.source)
+    where = program.in_file(first.where) or Where(program.source)
     # MLIR lists every dialect it knows in a note; that hides the error it belongs to.
-    notes = tuple((place(n.where), n.message) for n in first.notes if not n.message.startswith("Available dialects"))
-    return UserError(_one_line(first.message), where, snippet=program._line(where), notes=notes)
+    telling = (n for n in first.notes if not n.message.startswith("Available dialects"))
+    notes = tuple((program.in_file(n.where), n.message) for n in telling)
+    return UserError(_one_line(first.message), where, snippet=program.line_at(where), notes=notes)
 
 
 def _one_line(message: str) -> str:
