@@ -103,7 +103,7 @@ def _existing(values: list[Value], entry: Entry, noun: str) -> str:
     close = difflib.get_close_matches(wanted, names, n=_LISTED, cutoff=0.5)
     listed = [*close, *(n for n in names if n not in close)][:_LISTED]
     more = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
-    return f"its {noun}s are {', '.join(listed)}{more}"
+    return f"the {noun}s are {', '.join(listed)}{more}"
 
 
 def _choice(value: Value, entry: Entry, noun: str, mesh: Mesh) -> _Choice:

@@ -82,7 +82,7 @@ def _nearest_choices(size: int, shards: int) -> str:
     fewer = next(n for n in range(min(shards, size), 0, -1) if size % n == 0)
     more = next((n for n in range(shards + 1, min(size, 2 * shards) + 1) if size % n == 0), None)
     counts = f"{fewer} or {more}" if more else str(fewer)
-    return f"the nearest sizes that do are {sizes}; the nearest numbers of shards that divide {size} are {counts}"
+    return f"a size of {sizes} would do, or {counts} shards"
 
 
 def check_signatures(program: Program) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
+from passes.pipeline import runner
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.op_rule_table import DEFAULT_POLICY, MISSING, POLICIES, WITHOUT_RULE, Support, unknown
@@ -46,6 +47,8 @@ def populate(
       custom_stays: Leaves the mark ``custom`` on rules that have it. Propagation honours them either way, but no
         reshards are inserted around an operation whose rule is custom.
 
+    The module may be replaced; handles into it are dead afterwards.
+
     Returns:
       The operations neither Shardy nor our table knows; their operands are gathered and they run replicated.
     """
@@ -71,8 +74,7 @@ def strip(program: Program) -> None:
 
 def _populate_natively(program: Program, conservative: bool) -> None:
     options = "{conservative-propagation=true}" if conservative else ""
-    text = f"builtin.module(func.func(sdy-populate-op-sharding-rules{options}))"
-    _mlir.passmanager.PassManager.parse(text, _mlir.context()).run(program.module.operation)
+    runner.run(program, f"builtin.module(func.func(sdy-populate-op-sharding-rules{options}))")
 
 
 def _correct(op: Any, attributes: Any, support: Support, custom_stays: bool) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import Where
+from passes.pipeline import runner
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible
@@ -73,20 +74,17 @@ def propagate(program: Program, options: PropagateOptions | None = None) -> Prop
     Functions and calls stay; a function called with different shardings becomes several.
 
     Raises:
-      UserError: an argument or result of a public function is sharded over axes that do not divide it.
+      UserError: an argument or result of a public function is sharded over axes that do not divide it, or the program
+        is none that Shardy takes (`pipeline.prechecks`).
     """
     options = options or PropagateOptions()
     check_signatures(program)
     unruled = populate(program, conservative=options.conservative, custom_stays=True)
     found = tuple((program.where(u.op), u.message) for u in unruled)
     del unruled  # handles into the module as it was
-    _run(program, f"builtin.module({_PIPELINE % str(options.conservative).lower()})")
+    runner.run(program, f"builtin.module({_PIPELINE % str(options.conservative).lower()})")
     _tidy(program, options)
     return PropagateReport(found, tuple(drop_indivisible(program)))
-
-
-def _run(program: Program, pipeline: str) -> None:
-    _mlir.passmanager.PassManager.parse(pipeline, _mlir.context()).run(program.module.operation)
 
 
 def _tidy(program: Program, options: PropagateOptions) -> None:

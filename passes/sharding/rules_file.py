@@ -70,7 +70,8 @@ class Selector:
     def __str__(self) -> str:
         if self.indices is not None:
             return f"index {', '.join(map(str, self.indices))}"
-        return f'match "{self.match}"' if self.match is not None else f'regex "{self.regex}"'
+        kind, text = ("match", self.match) if self.match is not None else ("regex", self.regex)
+        return f'{kind} "{_shorten(text or "")}"'
 
 
 @dataclass(frozen=True)
@@ -284,7 +285,9 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """``text`` on one line of a message."""
+    shown = text if text.isprintable() else repr(text)[1:-1]
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _kind(value: Any) -> str:
