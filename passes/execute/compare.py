@@ -8,6 +8,7 @@ decides: a result that is off by a factor or an offset correlates perfectly.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +22,6 @@ from passes.execute.distance import (
     element_share,
     flat,
     has_ulps,
-    is_float,
     measure,
     pieces,
     root_mean_square,
@@ -82,15 +82,23 @@ _TOLERANCES = {
     "f16": Tolerance(4e-3, 2e-3, 5e-2),
     "bf16": Tolerance(2e-2, 6e-3, 1e-1),
 }
+# How much further than rounding moved a result in a few tries it may be off.
+_NOISE_FACTOR = 4
 _EIGHT_BITS = Tolerance(1e-1, 5e-2, 5e-1)
 
 
-def tolerance_of(dtype: np.dtype[Any]) -> Tolerance | None:
-    """What ``close`` allows for ``dtype``; ``None`` for integers and booleans, which must be equal."""
-    if not is_float(dtype):
+def tolerance_of(element: str) -> Tolerance | None:
+    """What ``close`` allows for an MLIR element type; ``None`` for integers and booleans, which must be equal."""
+    part = element.removeprefix("complex<").removesuffix(">")
+    if not part.startswith(("f", "bf")):
         return None
-    part = mlir_name(dtype).removeprefix("complex<").removesuffix(">")
     return _TOLERANCES.get(part, _EIGHT_BITS)
+
+
+def coarsest(elements: Iterable[str]) -> Tolerance | None:
+    """The widest tolerance of some element types: what a program that computes in all of them can keep."""
+    found = [t for t in map(tolerance_of, elements) if t is not None]
+    return max(found, key=lambda t: t.relative_l2, default=None)
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,7 @@ class Comparison:
       reason: Why the claim was refused, in a few words; empty if it holds.
       first: The first element that breaks the claim, or the first that differs if none breaks it alone.
       device: The device that holds it, for per-device programs.
+      noise: The relative L2 by which rounding alone moves the result, where that decided; else ``None``.
     """
 
     name: str
@@ -123,6 +132,7 @@ class Comparison:
     reason: str = ""
     first: Difference | None = None
     device: int | None = None
+    noise: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -134,21 +144,51 @@ class Comparison:
         return {"ok": self.ok, **asdict(self), "level": str(self.level)}
 
 
-def compare(name: str, expected: np.ndarray, got: np.ndarray, level: Level) -> Comparison:
-    """Holds ``got`` to ``level`` against ``expected``."""
+def compare(
+    name: str,
+    expected: np.ndarray,
+    got: np.ndarray,
+    level: Level,
+    *,
+    computed_in: Tolerance | None = None,
+    noise: Sequence[Figures] = (),
+) -> Comparison:
+    """Holds ``got`` to ``level`` against ``expected``.
+
+    Args:
+      computed_in: The tolerance of the coarsest type that the program computes in; a float result is held to this one
+        if it is wider than its own type's.
+      noise: How far rounding alone moves this result; ``close`` allows a small multiple of it.
+    """
     types = [str(TensorType(array.shape, mlir_name(array.dtype))) for array in (expected, got)]
     if types[0] != types[1]:
         return Comparison(name, types[0], level, Figures(expected.size, expected.size), f"its type is {types[1]}")
     figures = measure(expected, got)
-    first = None if figures.bit_equal else _first_difference(expected, got, level)
-    return Comparison(name, types[0], level, figures, _refusal(figures, expected.dtype, level), first)
-
-
-def _refusal(figures: Figures, dtype: np.dtype[Any], level: Level) -> str:
-    """Why ``figures`` do not meet ``level``; empty if they do."""
-    tolerance = tolerance_of(dtype)
     if figures.bit_equal:
-        return ""
+        return Comparison(name, types[0], level, figures)
+    tolerance = tolerance_of(mlir_name(expected.dtype))
+    if tolerance is not None and computed_in is not None and computed_in.relative_l2 > tolerance.relative_l2:
+        tolerance = computed_in
+    first = _first_difference(expected, got, level, tolerance)
+    reason = _refusal(figures, tolerance, level)
+    if reason and level.kind == "close" and noise and _within_noise(figures, noise):
+        return Comparison(name, types[0], level, figures, first=first, noise=max(n.relative_l2 for n in noise))
+    return Comparison(name, types[0], level, figures, reason, first)
+
+
+def _within_noise(figures: Figures, noise: Sequence[Figures]) -> bool:
+    """Whether rounding alone explains the difference: no figure is beyond a multiple of what it does."""
+    shares = [
+        [n.differing, n.relative_l2, n.worst_element, abs((n.scale if n.scale is not None else 1.0) - 1)]
+        for n in (figures, *noise)
+    ]
+    mine, others = shares[0], shares[1:]
+    allowed = [_NOISE_FACTOR * max(each) for each in zip(*others, strict=True)]
+    return all(math.isfinite(m) and m <= a for m, a in zip(mine, allowed, strict=True))
+
+
+def _refusal(figures: Figures, tolerance: Tolerance | None, level: Level) -> str:
+    """Why ``figures`` do not meet ``level``; empty if they do. Without a tolerance all bits count."""
     if level.kind == "bit-equal" or tolerance is None:
         return f"{figures.differing} of {figures.elements} elements differ"
     if math.isinf(figures.relative_l2):
@@ -169,29 +209,30 @@ def _beyond(figures: Figures, tolerance: Tolerance) -> str:
     return ""
 
 
-def _first_difference(expected: np.ndarray, got: np.ndarray, level: Level) -> Difference:
+def _first_difference(
+    expected: np.ndarray, got: np.ndarray, level: Level, tolerance: Tolerance | None
+) -> Difference:
     left, right = flat(expected), flat(got)
-    place = _first_breaking(left, right, level)
+    place = _first_breaking(left, right, level, tolerance)
     index = tuple(int(i) for i in np.unravel_index(place, expected.shape))
     return Difference(index, str(left[place]), str(right[place]))
 
 
-def _first_breaking(left: np.ndarray, right: np.ndarray, level: Level) -> int:
+def _first_breaking(left: np.ndarray, right: np.ndarray, level: Level, tolerance: Tolerance | None) -> int:
     rms = root_mean_square(left)
     first_unequal = -1
     for start, a, b in pieces(left, right):
         unequal = differs(a, b)
         if first_unequal < 0 and unequal.any():
             first_unequal = start + int(unequal.argmax())
-        breaking = unequal & _breaks(a, b, level, rms)
+        breaking = unequal & _breaks(a, b, level, tolerance, rms)
         if breaking.any():
             return start + int(breaking.argmax())
     return first_unequal
 
 
-def _breaks(a: np.ndarray, b: np.ndarray, level: Level, rms: float) -> np.ndarray:
+def _breaks(a: np.ndarray, b: np.ndarray, level: Level, tolerance: Tolerance | None, rms: float) -> np.ndarray:
     """Which elements break ``level`` by themselves; for ``close`` those that stand out against the allowed norm."""
-    tolerance = tolerance_of(a.dtype)
     if level.kind == "bit-equal" or tolerance is None:
         return np.ones(a.shape, bool)
     with np.errstate(all="ignore"):

@@ -11,7 +11,7 @@ from passes.errors import Mismatch
 from passes.execute.compare import Comparison
 
 # Failing results listed in full; the rest are counted.
-_SHOWN = 20
+_SHOWN = 10
 
 
 @dataclass(frozen=True)

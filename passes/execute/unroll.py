@@ -30,7 +30,7 @@ _UNSUPPORTED = frozenset({"stablehlo.send", "stablehlo.recv", "stablehlo.infeed"
 
 
 def unroll(module: Any, devices: int) -> Any:
-    """A new module operation whose ``main`` takes ``argument * devices + device`` and returns results in the same order.
+    """A new module operation whose ``main`` takes argument 0 of each device, then argument 1, and returns alike.
 
     Args:
       module: The module of a program for ``devices`` replicas, as `prepare.per_device_code` makes it.

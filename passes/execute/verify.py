@@ -6,7 +6,9 @@ program, and the shards of its results are assembled, compared, and checked agai
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,9 +16,11 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.execute import inputs as input_kinds
 from passes.execute.arrays import TensorType, same_bits
-from passes.execute.compare import BIT_EQUAL, CLOSE, Comparison, Level, compare
+from passes.execute.compare import BIT_EQUAL, CLOSE, Comparison, Level, Tolerance, compare
+from passes.execute.distance import Figures
 from passes.execute.executor import Executor, signature
 from passes.execute.inputs import Inputs
+from passes.execute.noise import computed_in, rounding_noise
 from passes.execute.report import Report
 from passes.partition.side_table import Entry, SideTable
 from passes.program.entry import find_entry, results
@@ -36,6 +40,7 @@ class _Run:
     devices: int | None
     executor: Executor
     expected: list[np.ndarray]
+    computed_in: Tolerance | None
 
 
 def verify(
@@ -74,7 +79,7 @@ def verify(
         _check_same_signature(original, transformed, entry)
     given = input_kinds.make(original, inputs, seed, entry=entry)
     expected = executor.run_global(original, given.arrays, entry=entry)
-    run = _Run(original, transformed, entry, given, level, devices, executor, expected)
+    run = _Run(original, transformed, entry, given, level, devices, executor, expected, computed_in(original))
     if side_table is not None:
         return _per_device(run, side_table)
     return _partitioned(run) if xla_partition else _global(run)
@@ -94,8 +99,24 @@ def _partitioned(run: _Run) -> Report:
 
 def _report(run: _Run, how: str, got: list[np.ndarray], level: Level) -> Report:
     names = [v.name for v in results(find_entry(run.original, run.entry))]
-    compared = tuple(compare(n, e, g, level) for n, e, g in zip(names, run.expected, got, strict=True))
-    return Report(how, run.inputs.description, compared, _notes(compared))
+
+    def judge(index: int, noise: Sequence[Figures] = ()) -> Comparison:
+        return compare(
+            names[index], run.expected[index], got[index], level, computed_in=run.computed_in, noise=noise
+        )
+
+    return _judged(run, how, judge)
+
+
+def _judged(run: _Run, how: str, judge: Callable[..., Comparison]) -> Report:
+    """The report of ``judge(result index)``; results it refuses are judged again by the program's rounding noise."""
+    compared = [judge(index) for index in range(len(run.expected))]
+    refused = [i for i, c in enumerate(compared) if not c.ok and c.level == CLOSE]
+    if refused:
+        noise = rounding_noise(run.original, run.inputs.arrays, run.expected, run.executor, run.entry)
+        for index in refused:
+            compared[index] = judge(index, noise[index])
+    return Report(how, run.inputs.description, tuple(compared), _notes(compared))
 
 
 def _check_same_signature(original: Program, transformed: Program, entry: str | None) -> None:
@@ -138,12 +159,12 @@ def _per_device(run: _Run, table: SideTable) -> Report:
     shards = [cut(array, entry.sharding) for array, entry in zip(run.inputs.arrays, table.arguments, strict=True)]
     count = table.mesh.device_count
     got = run.executor.run_per_device(run.transformed, shards, count, entry=run.entry)
-    compared = tuple(
-        _compare_shards(entry, whole, parts, run.level or CLOSE)
-        for entry, whole, parts in zip(table.results, run.expected, got, strict=True)
-    )
-    how = f"executed on {count} virtual devices ({run.executor.title})"
-    return Report(how, run.inputs.description, compared, _notes(compared))
+
+    def judge(index: int, noise: Sequence[Figures] = ()) -> Comparison:
+        claim = partial(compare, level=run.level or CLOSE, computed_in=run.computed_in, noise=noise)
+        return _compare_shards(table.results[index], run.expected[index], got[index], claim)
+
+    return _judged(run, f"executed on {count} virtual devices ({run.executor.title})", judge)
 
 
 def _check_table(
@@ -183,10 +204,12 @@ def assemble(shards: list[np.ndarray], sharding: Sharding, shape: tuple[int, ...
     return whole
 
 
-def _compare_shards(entry: Entry, expected: np.ndarray, shards: list[np.ndarray], level: Level) -> Comparison:
+def _compare_shards(
+    entry: Entry, expected: np.ndarray, shards: list[np.ndarray], claim: Callable[..., Comparison]
+) -> Comparison:
     """The verdict about one result that is spread over devices, including that replicas of a shard agree."""
     whole = assemble(shards, entry.sharding, expected.shape)
-    found = compare(entry.name, expected, whole, level)
+    found = claim(entry.name, expected, whole)
     if not found.ok:
         return replace(found, device=_holder(entry, found, expected.shape))
     # The claim may hold for the devices that count first and fail on a replica.
@@ -194,7 +217,7 @@ def _compare_shards(entry: Entry, expected: np.ndarray, shards: list[np.ndarray]
         place = entry.sharding.slices(device, expected.shape)
         if same_bits(shard, whole[place]):
             continue
-        replica = compare(entry.name, expected[place], shard, level)
+        replica = claim(entry.name, expected[place], shard)
         if not replica.ok:
             reason = f"devices that hold the same shard disagree: {replica.reason}"
             return replace(replica, device=device, reason=reason)
@@ -213,10 +236,21 @@ def _holder(entry: Entry, found: Comparison, shape: tuple[int, ...]) -> int | No
     return None
 
 
-def _notes(compared: tuple[Comparison, ...]) -> tuple[str, ...]:
-    """What weakens the proof: results that are nothing but NaN compare equal whatever the program does."""
+def _notes(compared: list[Comparison]) -> tuple[str, ...]:
+    """What weakens the proof: results that are NaN whatever the program does, or that rounding moves a lot."""
     empty = [r.name for r in compared if r.figures.elements and r.figures.nan == r.figures.elements]
-    if not empty:
-        return ()
-    names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-    return (f"{len(empty)} of {len(compared)} results are nothing but NaN, which proves little: {names}",)
+    noisy = [r for r in compared if r.noise is not None]
+    notes = []
+    if empty:
+        share = f"{len(empty)} of {len(compared)} results"
+        notes.append(f"{share} are nothing but NaN on these inputs, which proves little: {_some(empty)}")
+    if noisy:
+        notes.append(
+            f"{len(noisy)} of {len(compared)} results differ by no more than rounding moves them on these inputs "
+            f"(up to relative L2 {max(r.noise or 0 for r in noisy):.1e}): {_some([r.name for r in noisy])}"
+        )
+    return tuple(notes)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
