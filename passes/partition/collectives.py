@@ -93,7 +93,7 @@ class Emitter:
             "channel_handle": self._channel_handle(),
         }
         result = tensor_type(shape, type.element_type)
-        return self.create("stablehlo.all_to_all", [value], result, attributes, point, location)
+        return self._collective("stablehlo.all_to_all", value, result, attributes, point, location)
 
     def permute(self, value: Any, source: Sharding, target: Sharding, point: Any, location: Any) -> Any:
         """collective_permute between two shardings with equal local shapes."""
@@ -102,7 +102,7 @@ class Emitter:
             "source_target_pairs": _mlir.ir.DenseElementsAttr.get(pairs, context=self._context),
             "channel_handle": self._channel_handle(),
         }
-        return self.create("stablehlo.collective_permute", [value], value.type, attributes, point, location)
+        return self._collective("stablehlo.collective_permute", value, value.type, attributes, point, location)
 
     # -- reductions --------------------------------------------------------------------------------------------------
 
@@ -199,12 +199,26 @@ class Emitter:
         shape[dim] *= _count(axes)
         attributes = {"all_gather_dim": _i64(dim), **self._grouped(axes)}
         result = tensor_type(shape, type.element_type)
-        return self.create("stablehlo.all_gather", [value], result, attributes, point, location)
+        return self._collective("stablehlo.all_gather", value, result, attributes, point, location)
+
+    def _collective(
+        self, name: str, value: Any, result: Any, attributes: dict[str, Any], point: Any, location: Any
+    ) -> Any:
+        """A collective without a region; without elements there is nothing to send and StableHLO allows none."""
+        if 0 in _mlir.ir.RankedTensorType(result).shape:
+            return self._empty(result, point, location)
+        return self.create(name, [value], result, attributes, point, location)
+
+    def _empty(self, type: Any, point: Any, location: Any) -> Any:
+        attributes = {"value": _mlir.ir.Attribute.parse(f"dense<> : {type}", self._context)}
+        return self.create("stablehlo.constant", [], type, attributes, point, location)
 
     def _reduction(
         self, name: str, value: Any, result: Any, attributes: dict[str, Any], kind: str, point: Any, location: Any
     ) -> Any:
         ir = _mlir.ir
+        if 0 in ir.RankedTensorType(result).shape:
+            return self._empty(result, point, location)
         op = ir.Operation.create(
             name, results=[result], operands=[value], attributes=attributes, regions=1, loc=location, ip=point
         )

@@ -22,7 +22,8 @@ from passes.pipeline import runner
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.walk import operations
-from passes.sharding.mesh import Sharding, meshes, sharding_from_attr
+from passes.sharding.divisibility import check_signatures
+from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateReport, propagate
 
 NORMALISE = (
@@ -79,8 +80,9 @@ def partition(program: Program, entry_name: str | None = None) -> Report:
     function = entry.find_entry(program, entry_name)
     _keep_only(program, function)
     runner.run(program, NORMALISE)
-    primes = factor_axes(program.module)
-    name, prime = _the_mesh(program, primes)
+    # Before axes are factored, so that errors name the user's.
+    check_signatures(program)
+    name, prime = _the_mesh(program, factor_axes(program.module))
     propagation = propagate(program)
     side_table = _side_table(program, name, prime)
     localizer, replicated = plan(program, prime.mesh, meshes(program.module))
@@ -115,33 +117,18 @@ def _side_table(program: Program, mesh_name: str, prime: PrimeMesh) -> SideTable
     function = entry.find_entry(program)
     named = {mesh_name: prime.mesh} | meshes(program.module)
 
-    def entries(values: Iterable[entry.Value], kind: str) -> tuple[Entry, ...]:
-        return tuple(_entry(program, v, kind, named, prime) for v in values)
+    def entries(values: Iterable[entry.Value]) -> tuple[Entry, ...]:
+        return tuple(_entry(v, named, prime) for v in values)
 
-    return SideTable(
-        prime.original, entries(entry.arguments(function), "argument"), entries(entry.results(function), "result")
-    )
+    return SideTable(prime.original, entries(entry.arguments(function)), entries(entry.results(function)))
 
 
-def _entry(program: Program, value: entry.Value, kind: str, named: Any, prime: PrimeMesh) -> Entry:
+def _entry(value: entry.Value, named: dict[str, Mesh], prime: PrimeMesh) -> Entry:
     type = _mlir.ir.RankedTensorType(value.type)
     shape = tuple(type.shape)
     attr = value.attributes.get("sdy.sharding")
     sharding = sharding_from_attr(attr, named) if attr is not None else Sharding(prime.mesh, ((),) * len(shape))
-    sharding = prime.restore(sharding)
-    for dim, size in enumerate(shape):
-        if size % sharding.factor(dim):
-            raise program.error(
-                f"{kind} '{value.name}' of shape {list(shape)} cannot be split over {sharding.spec()}: dimension {dim} "
-                f"has size {size}, which {sharding.factor(dim)} does not divide; "
-                f"the nearest sizes that do are {_nearest(size, sharding.factor(dim))}"
-            )
-    return Entry(value.index, value.name, str(type.element_type), shape, sharding)
-
-
-def _nearest(size: int, factor: int) -> str:
-    below = size // factor * factor
-    return f"{below} and {below + factor}" if below else str(factor)
+    return Entry(value.index, value.name, str(type.element_type), shape, prime.restore(sharding))
 
 
 # -- after lowering ----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def shape_of(value: Any) -> list[int]:
 def byte_size(type: Any) -> int:
     """The bytes of a statically shaped tensor; elements narrower than a byte count as one."""
     ranked = _mlir.ir.RankedTensorType(type)
-    return math.prod(ranked.shape) * element_bytes(ranked.element_type)
+    return int(math.prod(ranked.shape)) * element_bytes(ranked.element_type)
 
 
 def element_bytes(element: Any) -> int:

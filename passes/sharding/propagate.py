@@ -21,7 +21,7 @@ from passes.errors import Where
 from passes.pipeline import runner
 from passes.program.read import Program
 from passes.program.walk import operations
-from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible
+from passes.sharding.divisibility import SHARDING, Dropped, check_signatures, drop_indivisible
 from passes.sharding.op_rules import RULE, populate
 from passes.sharding.sharding_rule import decode
 
@@ -113,9 +113,16 @@ def _replace(op: Any, name: str) -> None:
     try:
         given = {key: op.attributes[key] for key in op.attributes}
     except TypeError:
-        # The bindings cannot hand out an attribute of complex numbers; text can.
-        text = op.clone().get_asm(print_generic_op_form=True, enable_debug_info=True, use_local_scope=True)
+        # The bindings cannot hand out an attribute of complex numbers; text can. A sharding cannot go through text, for
+        # it names a mesh that stands outside of the op.
+        bare = op.clone()
+        sharding = bare.attributes[SHARDING] if SHARDING in bare.attributes else None
+        if sharding is not None:
+            del bare.attributes[SHARDING]
+        text = bare.get_asm(print_generic_op_form=True, enable_debug_info=True, use_local_scope=True)
         new = ir.Operation.parse(text.replace(f'"{op.name}"', f'"{name}"', 1), context=_mlir.context())
+        if sharding is not None:
+            new.operation.attributes[SHARDING] = sharding
         ir.InsertionPoint(op).insert(new)
     else:
         types, before = [op.results[0].type], ir.InsertionPoint(op)

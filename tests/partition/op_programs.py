@@ -228,12 +228,14 @@ PROGRAMS: dict[str, str] = {
     ),
     "slice": _function(
         "%a: tensor<8x12xf32>",
-        "  %0 = stablehlo.slice %a [2:6, 0:12] : (tensor<8x12xf32>) -> tensor<4x12xf32>\n  return %0 : tensor<4x12xf32>",
+        "  %0 = stablehlo.slice %a [2:6, 0:12] : (tensor<8x12xf32>) -> tensor<4x12xf32>\n"
+        "  return %0 : tensor<4x12xf32>",
         "tensor<4x12xf32>",
     ),
     "slice strided": _function(
         "%a: tensor<8x12xf32>",
-        "  %0 = stablehlo.slice %a [0:8, 0:12:3] : (tensor<8x12xf32>) -> tensor<8x4xf32>\n  return %0 : tensor<8x4xf32>",
+        "  %0 = stablehlo.slice %a [0:8, 0:12:3] : (tensor<8x12xf32>) -> tensor<8x4xf32>\n"
+        "  return %0 : tensor<8x4xf32>",
         "tensor<8x4xf32>",
     ),
     "pad": _function(
@@ -261,8 +263,8 @@ PROGRAMS: dict[str, str] = {
     ),
     "constant periodic": _function(
         "%a: tensor<4x8xf32>",
-        "  %c = stablehlo.constant dense<[[1.,2.,1.,2.,1.,2.,1.,2.],[3.,4.,3.,4.,3.,4.,3.,4.],[1.,2.,1.,2.,1.,2.,1.,2.],"
-        "[3.,4.,3.,4.,3.,4.,3.,4.]]> : tensor<4x8xf32>\n  %0 = stablehlo.add %a, %c : tensor<4x8xf32>\n"
+        "  %c = stablehlo.constant dense<[[1.,2.,1.,2.,1.,2.,1.,2.],[3.,4.,3.,4.,3.,4.,3.,4.],[1.,2.,1.,2.,1.,2.,1.,2.]"
+        ",[3.,4.,3.,4.,3.,4.,3.,4.]]> : tensor<4x8xf32>\n  %0 = stablehlo.add %a, %c : tensor<4x8xf32>\n"
         "  return %0 : tensor<4x8xf32>",
         "tensor<4x8xf32>",
     ),
@@ -271,6 +273,18 @@ PROGRAMS: dict[str, str] = {
         "  %c = stablehlo.constant dense<[1.,2.,3.,4.,5.,6.,7.,8.]> : tensor<8xbf16>\n"
         "  %0 = stablehlo.add %a, %c : tensor<8xbf16>\n  return %0 : tensor<8xbf16>",
         "tensor<8xbf16>",
+    ),
+    "constant complex": _function(
+        "%a: tensor<4xcomplex<f32>>",
+        "  %c = stablehlo.constant dense<[(1., 2.), (3., 4.), (5., 6.), (7., 8.)]> : tensor<4xcomplex<f32>>\n"
+        "  %0 = stablehlo.add %a, %c : tensor<4xcomplex<f32>>\n  return %0 : tensor<4xcomplex<f32>>",
+        "tensor<4xcomplex<f32>>",
+    ),
+    "no elements": _function(
+        "%a: tensor<0x8xf32>",
+        "  %0 = stablehlo.transpose %a, dims = [1, 0] : (tensor<0x8xf32>) -> tensor<8x0xf32>\n"
+        "  %1 = stablehlo.reverse %0, dims = [0] : tensor<8x0xf32>\n  return %1 : tensor<8x0xf32>",
+        "tensor<8x0xf32>",
     ),
     "constant i1": _function(
         "%a: tensor<4xi1>",
@@ -283,7 +297,9 @@ PROGRAMS: dict[str, str] = {
         "%a: tensor<8x12xf32>, %u: tensor<4x12xf32>, %i: tensor<i32>", _DYNAMIC_UPDATE, "tensor<8x12xf32>"
     ),
     "gather rows": _function("%a: tensor<12x8xf32>, %i: tensor<4x6x1xi32>", _GATHER_ROWS, "tensor<4x6x8xf32>"),
-    "gather batched": _function("%a: tensor<4x8x6xf32>, %i: tensor<4x12x1xi32>", _GATHER_BATCHED, "tensor<4x12x6xf32>"),
+    "gather batched": _function(
+        "%a: tensor<4x8x6xf32>, %i: tensor<4x12x1xi32>", _GATHER_BATCHED, "tensor<4x12x6xf32>"
+    ),
     "scatter add": _scatter(_combine("add")),
     "scatter max": _scatter(_combine("maximum")),
     "scatter set": _scatter("stablehlo.return %y : tensor<f32>"),

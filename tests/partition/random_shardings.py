@@ -22,12 +22,10 @@ def annotate(program: Program, mesh: Mesh, seed: int) -> list[str]:
         shape = ir.RankedTensorType(value.type).shape
         sharding = Sharding(mesh, _dims(list(shape), mesh, choose))
         closed = tuple(choose.random() < 0.7 for _ in shape)
-        if choose.random() < 0.85:
-            written.append(ir.DictAttr.get({"sdy.sharding": sharding_to_attr("mesh", sharding, closed)}, context=context))
-            found.append(sharding.spec())
-        else:
-            written.append(ir.DictAttr.get({}, context=context))
-            found.append("?")
+        stated = choose.random() < 0.85
+        attributes = {"sdy.sharding": sharding_to_attr("mesh", sharding, closed)} if stated else {}
+        written.append(ir.DictAttr.get(attributes, context=context))
+        found.append(sharding.spec() if stated else "?")
     function.attributes["arg_attrs"] = ir.ArrayAttr.get(written, context=context)
     return found
 

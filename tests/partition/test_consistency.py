@@ -37,7 +37,9 @@ def test_a_split_contraction_is_reported_as_reduced() -> None:
         ((sharding((), (X, Y)), sharding((Y, X), ())), None, "factor 2 is split differently"),
     ],
 )
-def test_disagreement_is_a_problem(operands: tuple[Sharding | None, ...], result: Sharding | None, problem: str) -> None:
+def test_disagreement_is_a_problem(
+    operands: tuple[Sharding | None, ...], result: Sharding | None, problem: str
+) -> None:
     assert problem in check(DOT, operands, (result,), creates=False).problem
 
 
