@@ -135,8 +135,7 @@ class _Job:
         allow = self.args.allow_unregistered_dialect
         try:
             program = read.parse(data, self.source, allow_unregistered=allow, first_line=first_line)
-            if self.pipeline.items:
-                runner.run(program, self.pipeline, self.options)
+            runner.run(program, self.pipeline, self.options)
             self.outputs.append(common.renderer(self.args)(program.module))
         except UserError as error:
             return [error]
@@ -151,16 +150,20 @@ class _Job:
             errors = self._process(first_line, data)
         if not any(d.severity == "error" for d in said):
             # Errors of ours, and those from a worker process, are not among MLIR's diagnostics here.
-            said += [_as_diagnostic(error) for error in errors]
+            said += [diagnostic for error in errors for diagnostic in _diagnostics(error)]
         only_expected = self.args.verify_diagnostics == "only-expected"
         return expected.compare(comments, said, self.source, only_expected=only_expected)
 
 
-def _as_diagnostic(error: UserError) -> Diagnostic:
+def _diagnostics(error: UserError) -> tuple[Diagnostic, ...]:
+    """What MLIR said before ``error`` was raised, or the error itself as MLIR would say it."""
     from passes._mlir import Diagnostic
+    from passes.pipeline.runner import PassFailure
 
+    if isinstance(error, PassFailure) and error.diagnostics:
+        return error.diagnostics
     notes = tuple(Diagnostic("note", where, text) for where, text in error.notes)
-    return Diagnostic("error", error.where, error.message, notes)
+    return (Diagnostic("error", error.where, error.message, notes),)
 
 
 def _read_job(args: argparse.Namespace, pipeline: Pipeline) -> _Job:

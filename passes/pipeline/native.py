@@ -18,7 +18,7 @@ from typing import IO
 
 from passes import _mlir
 from passes.errors import UserError
-from passes.pipeline.native_passes import PIPELINES, PROVEN, SUMMARIES
+from passes.pipeline.native_passes import NEEDS_REGISTERED_OPS, PIPELINES, PROVEN, SUMMARIES
 
 MODULE_ANCHOR = "builtin.module"
 
@@ -51,6 +51,8 @@ def catalog() -> tuple[NativePass, ...]:
 
 def is_proven(name: str, options: str = "") -> bool:
     """Whether the pass may run in this process: its input cannot make it abort, as far as is known."""
+    if name in NEEDS_REGISTERED_OPS and _mlir.context().allow_unregistered_dialects:
+        return False
     return name in PROVEN and not _RUNS_OTHERS.search(options)
 
 
@@ -61,8 +63,9 @@ def anchor(name: str) -> str | None:
 
 def expansion(name: str, options: str = "") -> str | None:
     """The pipeline text a native pipeline stands for, or ``None`` if ``name`` is a single pass."""
-    text = str(_mlir.passmanager.PassManager.parse(f"{MODULE_ANCHOR}({_with_options(name, options)})", _mlir.context()))
-    inner = text.removeprefix(f"{MODULE_ANCHOR}(")[:-1]
+    outer = anchor(name) or MODULE_ANCHOR
+    text = str(_mlir.passmanager.PassManager.parse(f"{outer}({_with_options(name, options)})", _mlir.context()))
+    inner = text.removeprefix(f"{outer}(")[:-1]
     return None if re.match(rf"{re.escape(name)}(\{{|$)", inner) else text
 
 

@@ -74,7 +74,8 @@ def strip(program: Program) -> None:
 
 def _populate_natively(program: Program, conservative: bool) -> None:
     options = "{conservative-propagation=true}" if conservative else ""
-    runner.run(program, f"builtin.module(func.func(sdy-populate-op-sharding-rules{options}))")
+    with _mlir.collect_diagnostics():  # Shardy warns of every op without a rule; those get one
+        runner.run(program, f"builtin.module(func.func(sdy-populate-op-sharding-rules{options}))")
 
 
 def _correct(op: Any, attributes: Any, support: Support, custom_stays: bool) -> None:

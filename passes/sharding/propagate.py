@@ -32,7 +32,8 @@ symbol-dce, sdy-lift-inlined-meshes, sdy-remove-size-one-axes, sdy-propagate-sha
 sdy-constant-or-scalar-splitter, symbol-dce, sdy-manual-axes-cleanup, sdy-add-data-flow-edges,
 sdy-flatten-call-graph, symbol-dce, sdy-import-func-calls, symbol-dce,
 sdy-apply-sharding-constraints, sdy-sharding-group-import, sdy-pre-order-funcs,
-sdy-user-priority-propagate{keep-sharding-rules=true conservative-propagation=%s},
+sdy-user-priority-propagate{keep-sharding-rules=true conservative-propagation={conservative}},
+sdy-aggressive-propagate{keep-sharding-rules=true conservative-propagation={conservative}},
 sdy-export-named-computations, sdy-propagate-to-func-results, sdy-unflatten-call-graph, symbol-dce,
 sdy-insert-func-call-reshards, func.func(sdy-constant-or-scalar-merger), func.func(sdy-sink-data-flow-edges),
 sdy-remove-sharding-groups, sdy-close-shardings
@@ -82,7 +83,9 @@ def propagate(program: Program, options: PropagateOptions | None = None) -> Prop
     unruled = populate(program, conservative=options.conservative, custom_stays=True)
     found = tuple((program.where(u.op), u.message) for u in unruled)
     del unruled  # handles into the module as it was
-    runner.run(program, f"builtin.module({_PIPELINE % str(options.conservative).lower()})")
+    pipeline = _PIPELINE.replace("{conservative}", str(options.conservative).lower())
+    with _mlir.collect_diagnostics():  # what Shardy warns of is in our report, in our words
+        runner.run(program, f"builtin.module({pipeline})")
     _tidy(program, options)
     return PropagateReport(found, tuple(drop_indivisible(program)))
 
@@ -101,7 +104,7 @@ def _tidy(program: Program, options: PropagateOptions) -> None:
             replaced.append(op)
         elif name == "sdy.mesh" and "stablehlo.mesh" in attributes:
             del attributes["stablehlo.mesh"]
-        elif not options.keep_sharding_rules and RULE in attributes and not decode(attributes[RULE])[1]:
+        if not options.keep_sharding_rules and RULE in attributes and not decode(attributes[RULE])[1]:
             del attributes[RULE]
     for op in replaced:
         _replace(op, replace[op.name])
@@ -116,7 +119,7 @@ def _replace(op: Any, name: str) -> None:
         # The bindings cannot hand out an attribute of complex numbers; text can. A sharding cannot go through text, for
         # it names a mesh that stands outside of the op.
         bare = op.clone()
-        sharding = bare.attributes[SHARDING] if SHARDING in bare.attributes else None
+        sharding = bare.attributes.get(SHARDING)
         if sharding is not None:
             del bare.attributes[SHARDING]
         text = bare.get_asm(print_generic_op_form=True, enable_debug_info=True, use_local_scope=True)
