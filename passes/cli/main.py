@@ -27,6 +27,7 @@ SUBCOMMANDS = {
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+_LONGEST_ERROR = 240
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,6 +129,9 @@ def _internal_error(error: Exception) -> str:
     if os.environ.get("SHLO_TRACEBACK") == "1":
         sys.stderr.write(trace)
     what = " ".join(f"{type(error).__name__}: {error}".split())
+    if len(what) > _LONGEST_ERROR:
+        # The message of an error in a worker process is a traceback: what counts stands at its end.
+        what = f"{what[:_LONGEST_ERROR // 3]} ... {what[-_LONGEST_ERROR // 2:]}"
     with tempfile.NamedTemporaryFile("w", prefix="shlo-traceback-", suffix=".txt", delete=False) as file:
         file.write(f"arguments: {sys.argv}\n\n{trace}")
     return f"shlo: internal error: {what}; please report it with {file.name} (SHLO_TRACEBACK=1 shows it here)"
