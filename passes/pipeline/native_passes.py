@@ -138,5 +138,5 @@ PROVEN = frozenset({
     "vhlo-to-version",
 })
 
-# Of these, the ones that die of ops of unregistered dialects (`inline` asks such an op's dialect whether it may inline).
+# Of these, the ones that die of ops of unregistered dialects: `inline` asks the op's dialect, which is not there.
 NEEDS_REGISTERED_OPS = frozenset({"inline"})
