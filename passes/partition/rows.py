@@ -45,12 +45,14 @@ class Row:
     """How one op is lowered.
 
     Attributes:
+      note: What happens, in a sentence for the reference page.
       lower: Rewrites the op in place, or replaces it.
       guard: Why the planned op cannot be lowered, or the empty string.
       creates: Whether the op makes dimensions of its own, which may be split though no operand has them.
       checked: Whether the op is checked against its sharding rule; control flow and collectives have none.
     """
 
+    note: str = "The same op on local types; dimensions it cannot compute in parts are whole, sums are completed."
     lower: Lowering = same
     guard: Guard = no_objection
     creates: bool = False
@@ -268,9 +270,13 @@ def _nothing(localizer: Localizer, op: Any) -> str:
     return ""
 
 
-def _free(lower: Lowering) -> Row:
+def _free(lower: Lowering, note: str) -> Row:
     """A row for an op that has no sharding rule to be checked against."""
-    return Row(lower, _nothing, checked=False)
+    return Row(note, lower, _nothing, checked=False)
+
+
+def _keep(localizer: Localizer, op: Any) -> None:
+    """Terminators: their operands were moved by the op they end."""
 
 
 _DEFAULT = (
@@ -281,29 +287,56 @@ _DEFAULT = (
     "batch_norm_inference cholesky dot dot_general fft map reduce reshape transpose triangular_solve"
 )
 
+_BRANCHES = _free(branches_lower, "Every branch returns its values in one sharding; the predicate is replicated.")
+_TERMINATOR = _free(_keep, "Returns values in the sharding the enclosing function or op was planned to have.")
+_WINDOWED = Row("Dimensions with a window are whole.", guard=whole(_windows, "windowed"))
+
 ROWS: dict[str, Row] = {
     **{f"stablehlo.{name}": Row() for name in _DEFAULT.split()},
-    "stablehlo.broadcast": Row(creates=True),
-    "stablehlo.broadcast_in_dim": Row(creates=True),
-    "stablehlo.case": _free(branches_lower),
-    "stablehlo.concatenate": Row(guard=whole(_dimension, "concatenated")),
-    "stablehlo.constant": _free(constants.constant_lower),
-    "stablehlo.convolution": Row(guard=convolution_guard),
-    "stablehlo.dynamic_slice": Row(dynamic_slice_lower, taken_whole(0, -1)),
-    "stablehlo.dynamic_update_slice": Row(guard=taken_whole(0, 1)),
-    "stablehlo.gather": Row(gather_lower, gather_guard),
-    "stablehlo.if": _free(branches_lower),
-    "stablehlo.iota": _free(constants.iota_lower),
-    "stablehlo.optimization_barrier": _free(barrier_lower),
-    "stablehlo.pad": Row(guard=pad_guard),
-    "stablehlo.reduce_window": Row(guard=whole(_windows, "windowed")),
-    "stablehlo.reverse": Row(guard=whole(lambda op: _ints(op, "dimensions"), "reversed")),
-    "stablehlo.scatter": Row(scatter_lower, scatter_guard),
-    "stablehlo.select_and_scatter": Row(guard=whole(_windows, "windowed")),
-    "stablehlo.slice": Row(slice_lower, slice_guard),
-    "stablehlo.sort": Row(guard=whole(_dimension, "sorted")),
-    "stablehlo.while": _free(while_lower),
-    "func.return": Row(lambda localizer, op: None, _nothing, checked=False),
-    "stablehlo.return": Row(lambda localizer, op: None, _nothing, checked=False),
-    **{name: _free(lower) for name, lower in planned.LOWERINGS.items()},
+    **dict.fromkeys(
+        ("stablehlo.broadcast", "stablehlo.broadcast_in_dim"),
+        Row("The same op on local types; dimensions it makes may be split.", creates=True),
+    ),
+    "stablehlo.case": _BRANCHES,
+    "stablehlo.concatenate": Row("The concatenated dimension is whole.", guard=whole(_dimension, "concatenated")),
+    "stablehlo.constant": _free(
+        constants.constant_lower,
+        "A splat shrinks; a constant whose shards are equal becomes its first block; any other is cut by device.",
+    ),
+    "stablehlo.convolution": Row(
+        "Batch and features may be split, spatial dimensions are whole; with groups only the plain batch may be split.",
+        guard=convolution_guard,
+    ),
+    "stablehlo.dynamic_slice": Row(
+        "A split dimension is taken whole; slice sizes become local.", dynamic_slice_lower, taken_whole(0, -1)
+    ),
+    "stablehlo.dynamic_update_slice": Row("A split dimension is updated whole.", guard=taken_whole(0, 1)),
+    "stablehlo.gather": Row(
+        "Batching dimensions and operand dimensions that slices take whole may be split; indexed ones are whole.",
+        gather_lower,
+        gather_guard,
+    ),
+    "stablehlo.if": _BRANCHES,
+    "stablehlo.iota": _free(constants.iota_lower, "A local iota, plus this device's offset along a split dimension."),
+    "stablehlo.optimization_barrier": _free(barrier_lower, "Results lie as the operands do, position by position."),
+    "stablehlo.pad": Row("A split dimension gets no padding.", guard=pad_guard),
+    "stablehlo.reduce_window": _WINDOWED,
+    "stablehlo.reverse": Row(
+        "Reversed dimensions are whole.", guard=whole(lambda op: _ints(op, "dimensions"), "reversed")
+    ),
+    "stablehlo.scatter": Row(
+        "Batching and window dimensions may be split; with split updates that add, every device adds its own, the "
+        "operand enters on the first device only, and the results are summed.",
+        scatter_lower,
+        scatter_guard,
+    ),
+    "stablehlo.select_and_scatter": _WINDOWED,
+    "stablehlo.slice": Row("A split dimension is taken whole; its limit becomes local.", slice_lower, slice_guard),
+    "stablehlo.sort": Row("The sorted dimension is whole.", guard=whole(_dimension, "sorted")),
+    "stablehlo.while": _free(
+        while_lower, "Operands, block arguments, returned values and results of one carry lie alike."
+    ),
+    "func.return": _TERMINATOR,
+    "stablehlo.return": _TERMINATOR,
+    **{name: _free(lower, (lower.__doc__ or "").partition(": ")[2]) for name, lower in planned.LOWERINGS.items()},
 }

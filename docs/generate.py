@@ -1,0 +1,81 @@
+"""Writes the pages of docs/ that follow from the code: ``python docs/generate.py`` (``--check`` only compares)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+
+from passes.cli.main import SUBCOMMANDS, main
+from passes.partition.rows import ROWS, Row
+
+DOCS = Path(__file__).parent
+NOTE = "<!-- Written by docs/generate.py; change the code instead. -->\n"
+
+
+def command_line() -> str:
+    """``--help`` of every subcommand."""
+    sections = [f"## shlo {name}\n\n```\n{_output(name, '--help')}```\n" for name in SUBCOMMANDS]
+    return "\n".join([NOTE, "# Command line\n", f"```\n{_output('--help')}```\n", *sections])
+
+
+def passes() -> str:
+    """The reference of the passes, from their declarations."""
+    return f"{NOTE}\n{_output('passes').replace('# ', '## ').replace('### ', '## ')}".replace(
+        NOTE, f"{NOTE}\n# Passes\n\nThe output of `shlo passes`.\n", 1
+    )
+
+
+def lowering() -> str:
+    """The lowering table: what becomes of each op when its operands or results are split."""
+    groups: dict[Row, list[str]] = {}
+    for name, row in ROWS.items():
+        groups.setdefault(row, []).append(name)
+    rows = [f"| {', '.join(f'`{n}`' for n in sorted(names))} | {_line(row.note)} |" for row, names in groups.items()]
+    return "\n".join(
+        [
+            NOTE,
+            "# What `shlo partition` does with each op",
+            "",
+            "An op that is not listed runs replicated: its operands are gathered, every device runs all of it, and the",
+            "summary says so. So does a listed op whose plan its guard refuses.",
+            "",
+            "| ops | lowering |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _output(*arguments: str) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        main(arguments)
+    return out.getvalue()
+
+
+PAGES = {"command-line.md": command_line, "passes.md": passes, "lowering.md": lowering}
+
+
+def run(check: bool) -> int:
+    """Writes the pages, or with ``check`` names those that differ; returns an exit code."""
+    stale = []
+    for name, make in PAGES.items():
+        path, text = DOCS / name, make()
+        if not path.is_file() or path.read_text() != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text)
+    for name in stale:
+        print(f"docs/{name}: {'is stale; run python docs/generate.py' if check else 'written'}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(run("--check" in sys.argv[1:]))
