@@ -19,6 +19,7 @@ from typing import Any
 from passes import _mlir
 from passes.errors import Where
 from passes.pipeline import runner
+from passes.pipeline.options import RunOptions
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.divisibility import SHARDING, Dropped, check_signatures, drop_indivisible
@@ -26,7 +27,8 @@ from passes.sharding.op_rules import RULE, populate
 from passes.sharding.sharding_rule import decode
 
 # Shardy's own pipeline (as `sdy-propagation-pipeline` prints it) without what we do ourselves: sharding rules are
-# written before it, so that propagation finds the corrected ones; the partition stage inserts reshards.
+# written before it, so that propagation finds the corrected ones; the partition stage inserts reshards. Propagation in
+# the order of priorities may stop short where a call meets a loop; the second one goes on from there.
 _PIPELINE = """
 symbol-dce, sdy-lift-inlined-meshes, sdy-remove-size-one-axes, sdy-propagate-sharding-from-func-to-call,
 sdy-constant-or-scalar-splitter, symbol-dce, sdy-manual-axes-cleanup, sdy-add-data-flow-edges,
@@ -84,8 +86,9 @@ def propagate(program: Program, options: PropagateOptions | None = None) -> Prop
     found = tuple((program.where(u.op), u.message) for u in unruled)
     del unruled  # handles into the module as it was
     pipeline = _PIPELINE.replace("{conservative}", str(options.conservative).lower())
-    with _mlir.collect_diagnostics():  # what Shardy warns of is in our report, in our words
-        runner.run(program, f"builtin.module({pipeline})")
+    with _mlir.record_diagnostics():  # what Shardy warns of is in our report, in our words
+        # Verifying after each of these passes takes longer than all of them; what they leave is verified as it is read.
+        runner.run(program, f"builtin.module({pipeline})", RunOptions(verify_each=False))
     _tidy(program, options)
     return PropagateReport(found, tuple(drop_indivisible(program)))
 
