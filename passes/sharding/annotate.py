@@ -11,9 +11,10 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.program.entry import Value, arguments, find_entry, results, symbol_name
 from passes.program.read import Program
-from passes.sharding.divisibility import SHARDING, explain_indivisible, shape_text
+from passes.sharding.divisibility import explain_indivisible, shape_text
 from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes, sharding_to_attr
 from passes.sharding.rules_file import Entry, Rules
+from passes.sharding.signature import SHARDING, write
 
 MESH_NAME = "mesh"
 _LISTED = 12
@@ -117,8 +118,8 @@ def _choice(value: Value, entry: Entry, noun: str, mesh: Mesh) -> _Choice:
             f"{title} has shape {shape_text(value.type)}, that is {rank}, but dims has {len(entry.dims)}", entry.where
         )
     sharding = Sharding(mesh, tuple(tuple(mesh.axis(a) for a in dim.axes) for dim in entry.dims))
-    if (problem := explain_indivisible(title, value.type, sharding)) is not None:
-        raise UserError(problem, entry.where)
+    if (problem := explain_indivisible(value.type, sharding)) is not None:
+        raise UserError(f"{title} {problem}", entry.where)
     return _Choice(value, sharding, tuple(not dim.is_open for dim in entry.dims))
 
 
@@ -152,9 +153,7 @@ def _fresh_names() -> Iterable[str]:
 def _write(function: Any, key: str, mesh_name: str, choices: list[_Choice]) -> None:
     if not any(c.sharding for c in choices):
         return
-    ir, context = _mlir.ir, _mlir.context()
     for choice in choices:
         if choice.sharding is not None:
             choice.value.attributes[SHARDING] = sharding_to_attr(mesh_name, choice.sharding, choice.closed)
-    dictionaries = [ir.DictAttr.get(c.value.attributes, context=context) for c in choices]
-    function.attributes[key] = ir.ArrayAttr.get(dictionaries, context=context)
+    write(function, key, [c.value for c in choices])

@@ -12,12 +12,12 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import Where
-from passes.program.entry import arguments, functions, is_declaration, is_private, results, symbol_name
+from passes.program.entry import Value, arguments, functions, is_declaration, is_private, results, symbol_name
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.mesh import Mesh, Sharding, axis_from_attr, meshes, sharding_from_attr
+from passes.sharding.signature import SHARDING, by_attribute, write
 
-SHARDING = "sdy.sharding"
 # Ops that carry the sharding of their one result as a property.
 _RESHARDS = frozenset({"sdy.reshard", "sdy.sharding_constraint"})
 
@@ -49,23 +49,24 @@ class Dropped:
         return f"{self.value} ({shape}): dimension {self.dim} of {self.shape[self.dim]} does not divide by {axes}"
 
 
-def explain_indivisible(title: str, type: Any, sharding: Sharding) -> str | None:
-    """Why a tensor of ``type``, called ``title``, cannot lie as ``sharding`` says; ``None`` if it can.
+def explain_indivisible(type: Any, sharding: Sharding) -> str | None:
+    """Why a tensor of ``type`` cannot lie as ``sharding`` says; ``None`` if it can.
 
-    The sentence names the first dimension that does not divide, its size and axes, and the nearest choices that would.
+    The text goes behind the tensor's name. It names the first dimension that does not divide, its size and axes, and
+    the nearest choices that would.
     """
     for dim, axes in enumerate(sharding.dims):
         shards = sharding.factor(dim)
         if shards == 1:
             continue
         if type.is_dynamic_dim(dim):
-            return f"{title}: dimension {dim} has no static size; refine the shapes first"
+            return f"has shape {shape_text(type)}: dimension {dim} has no static size; refine the shapes first"
         size = type.shape[dim]
         if size % shards:
             named = " x ".join(f"'{a.text(sharding.mesh)}' of size {a.size}" for a in axes)
             over = f"axis {named}" if len(axes) == 1 else f"the {shards} shards of axes {named}"
             return (
-                f"{title} has shape {shape_text(type)}: dimension {dim} of {size} does not divide by {over}; "
+                f"has shape {shape_text(type)}: dimension {dim} of {size} does not divide by {over}; "
                 f"{_nearest_choices(size, shards)}"
             )
     return None
@@ -86,22 +87,30 @@ def _nearest_choices(size: int, shards: int) -> str:
 
 
 def check_signatures(program: Program) -> None:
-    """Checks that every sharding on an argument or result of a public function divides its tensor.
+    """Checks that arguments and results of public functions have static shapes that their shardings divide.
 
     Raises:
-      UserError: one does not.
+      UserError: one has not.
     """
     named = meshes(program.module)
     for function in functions(program.module):
-        if is_private(function) or is_declaration(function):
-            continue
-        for noun, values in (("argument", arguments(function)), ("result", results(function))):
-            for value in values:
-                if SHARDING in value.attributes and isinstance(value.type, _mlir.ir.RankedTensorType):
-                    sharding = sharding_from_attr(value.attributes[SHARDING], named)
-                    title = f"{noun} {value.index} '{value.name}' of @{symbol_name(function)}"
-                    if (problem := explain_indivisible(title, value.type, sharding)) is not None:
-                        raise program.error(problem, function)
+        if not is_private(function) and not is_declaration(function):
+            for noun, values in (("argument", arguments(function)), ("result", results(function))):
+                for value in values:
+                    problem = _problem(value, named)
+                    if problem is not None:
+                        title = f"{noun} {value.index} '{value.name}' of @{symbol_name(function)}"
+                        raise program.error(f"{title} {problem}", function)
+
+
+def _problem(value: Value, named: dict[str, Mesh]) -> str | None:
+    if not isinstance(value.type, _mlir.ir.RankedTensorType):
+        return None
+    if not value.type.has_static_shape:
+        return f"has the dynamic shape {shape_text(value.type)}; make it static first (--stablehlo-refine-arguments)"
+    if SHARDING not in value.attributes:
+        return None
+    return explain_indivisible(value.type, sharding_from_attr(value.attributes[SHARDING], named))
 
 
 def drop_indivisible(program: Program) -> list[Dropped]:
@@ -188,11 +197,10 @@ def _drop_on_results(program: Program, op: Any, cutter: _Cutter) -> Iterator[Dro
 
 
 def _drop_on_signature(program: Program, function: Any, cutter: _Cutter) -> Iterator[Dropped]:
-    ir = _mlir.ir
-    if not function.regions[0].blocks:
+    if is_declaration(function):
         return
     where, title = program.where(function), f"@{symbol_name(function)}"
-    for key, values in (("arg_attrs", arguments(function)), ("res_attrs", results(function))):
+    for key, values in by_attribute(function).items():
         changed = False
         for value in values:
             if SHARDING not in value.attributes:
@@ -201,8 +209,7 @@ def _drop_on_signature(program: Program, function: Any, cutter: _Cutter) -> Iter
             changed |= bool(cuts)
             yield from _reports(f"'{value.name}' of {title}", where, value.type, cuts)
         if changed:
-            dictionaries = [ir.DictAttr.get(v.attributes, context=_mlir.context()) for v in values]
-            function.attributes[key] = ir.ArrayAttr.get(dictionaries, context=_mlir.context())
+            write(function, key, values)
 
 
 def _reports(value: str, where: Where | None, type: Any, cuts: tuple[_Cut, ...]) -> Iterator[Dropped]:

@@ -17,7 +17,6 @@ from typing import Any
 
 from passes import _mlir
 from passes.pipeline import runner
-from passes.pipeline.options import RunOptions
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.op_rule_table import DEFAULT_POLICY, MISSING, POLICIES, WITHOUT_RULE, Support, unknown
@@ -77,7 +76,7 @@ def _populate_natively(program: Program, conservative: bool) -> None:
     options = "{conservative-propagation=true}" if conservative else ""
     with _mlir.record_diagnostics():  # Shardy warns of every op without a rule; those get one
         text = f"builtin.module(func.func(sdy-populate-op-sharding-rules{options}))"
-        runner.run(program, text, RunOptions(verify_each=False))
+        runner.run(program, text)
 
 
 def _correct(op: Any, attributes: Any, support: Support, custom_stays: bool) -> None:

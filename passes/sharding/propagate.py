@@ -22,9 +22,11 @@ from passes.pipeline import runner
 from passes.pipeline.options import RunOptions
 from passes.program.read import Program
 from passes.program.walk import operations
-from passes.sharding.divisibility import SHARDING, Dropped, check_signatures, drop_indivisible
+from passes.sharding import function_names, signature
+from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible
 from passes.sharding.op_rules import RULE, populate
 from passes.sharding.sharding_rule import decode
+from passes.sharding.signature import SHARDING
 
 # Shardy's own pipeline (as `sdy-propagation-pipeline` prints it) without what we do ourselves: sharding rules are
 # written before it, so that propagation finds the corrected ones; the partition stage inserts reshards. Propagation in
@@ -86,10 +88,12 @@ def propagate(program: Program, options: PropagateOptions | None = None) -> Prop
     found = tuple((program.where(u.op), u.message) for u in unruled)
     del unruled  # handles into the module as it was
     pipeline = _PIPELINE.replace("{conservative}", str(options.conservative).lower())
-    with _mlir.record_diagnostics():  # what Shardy warns of is in our report, in our words
-        # Verifying after each of these passes takes longer than all of them; what they leave is verified as it is read.
+    # What Shardy warns of is in the report. Verifying after each pass takes longer than the passes do; what they leave
+    # is verified when it is read.
+    with function_names.kept(program), _mlir.record_diagnostics():
         runner.run(program, f"builtin.module({pipeline})", RunOptions(verify_each=False))
     _tidy(program, options)
+    signature.close(program)
     return PropagateReport(found, tuple(drop_indivisible(program)))
 
 

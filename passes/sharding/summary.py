@@ -11,8 +11,9 @@ from passes.program.entry import Value, arguments, find_entry, results
 from passes.program.read import Program
 from passes.program.types import byte_size
 from passes.program.walk import operations
-from passes.sharding.divisibility import SHARDING, explain_indivisible, shape_text
+from passes.sharding.divisibility import explain_indivisible, shape_text
 from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
+from passes.sharding.signature import SHARDING
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _row(value: Value, named: dict[str, Mesh]) -> Row:
     if SHARDING not in value.attributes:
         return Row(value.name, text, f"P({', '.join(['None'] * type.rank)})", size, size)
     sharding = sharding_from_attr(value.attributes[SHARDING], named)
-    fits = explain_indivisible("", type, sharding) is None
+    fits = explain_indivisible(type, sharding) is None
     return Row(value.name, text, sharding.spec(), size, size // _shards(sharding) if fits else size)
 
 
