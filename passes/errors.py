@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Characters of a source line that are shown.
+_SNIPPET = 160
+
 EXIT_OK = 0
 EXIT_INPUT = 1
 EXIT_MISMATCH = 2
@@ -26,6 +29,14 @@ class Where:
         if not self.line:
             return self.file
         return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+
+
+def _pointed_at(line: str, column: int) -> list[str]:
+    """``line`` and under it a caret at ``column``; of a long line (a large constant) only the part around that."""
+    start = max(0, column - 1 - _SNIPPET // 2) if len(line) > _SNIPPET else 0
+    before, shown = line[start : column - 1], line[start : start + _SNIPPET]
+    # A tab is as wide under the line as in it.
+    return [shown, "".join("\t" if char == "\t" else " " for char in before.ljust(column - 1 - start)) + "^"]
 
 
 class UserError(Exception):
@@ -59,7 +70,7 @@ class UserError(Exception):
         prefix = f"{self.where}: " if self.where else "shlo: "
         lines = [f"{prefix}error: {self.message}"]
         if self.snippet is not None and self.where is not None and self.where.column:
-            lines += [self.snippet, " " * (self.where.column - 1) + "^"]
+            lines += _pointed_at(self.snippet, self.where.column)
         lines += [f"{where}: note: {text}" if where else f"note: {text}" for where, text in self.notes]
         return "\n".join(lines)
 

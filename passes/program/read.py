@@ -6,6 +6,8 @@ The format is sniffed from the content, never from the file name. Every failure 
 
 from __future__ import annotations
 
+import codecs
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +22,14 @@ BYTECODE_MAGIC = b"ML\xefR"
 # A portable artifact is bytecode whose producer string (right behind the magic and the version) names StableHLO.
 _PORTABLE_PRODUCER = b"StableHLO_v"
 STDIN = "<stdin>"
+
+# Notes that bury the error they belong to: a list of every dialect, and the op (a whole function at times) in full.
+_NOISE = ("Available dialects", "see current operation")
+
+# The native parser recurses and overflows the stack on regions nested some thousands deep; no front end nests a tenth
+# of this. Braces in strings do not count.
+_MAX_NESTING = 200
+_BRACES = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]')
 
 
 @dataclass
@@ -50,15 +60,25 @@ class Program:
         return self.in_file(_mlir.where_of(op.location))
 
     def in_file(self, where: Where | None) -> Where | None:
-        """``where`` with the name of this program's input in place of ``-``, MLIR's name for what it parsed."""
-        return replace(where, file=self.source) if where and where.file == "-" else where
+        """``where`` with the name of this program's input in place of ``-``, MLIR's name for what it parsed.
+
+        The column counts characters then; MLIR's counts bytes.
+        """
+        if where is None or where.file != "-":
+            return where
+        found = replace(where, file=self.source)
+        line = self.line_at(found)
+        if line is None or line.isascii():
+            return found
+        return replace(found, column=len(line.encode()[: where.column - 1].decode(errors="ignore")) + 1)
 
     def line_at(self, where: Where | None) -> str | None:
         """The source line at ``where``; ``None`` if that is not in this program's text."""
         if self.text is None or where is None or where.file != self.source:
             return None
-        lines = self.text.splitlines()
-        return lines[where.line - 1] if 0 < where.line <= len(lines) else None
+        # Not splitlines(), which ends lines at characters that MLIR does not count.
+        lines = self.text.split("\n")
+        return lines[where.line - 1].rstrip("\r") if 0 < where.line <= len(lines) else None
 
 
 def read_bytes(path: str) -> tuple[bytes, str]:
@@ -104,6 +124,7 @@ def parse(data: bytes | str, source: str = "-", *, allow_unregistered: bool = Fa
     if format != "text":
         return Program(_parse_binary(data, format, source), source, format, has_debug_info=True)
     text = _decode(data, source)
+    _check_nesting(text, source)
     program = Program(None, source, "text", "\n" * (first_line - 1) + text, "loc(" in text)
     with _mlir.collect_diagnostics() as diagnostics:
         try:
@@ -129,7 +150,7 @@ def _parse_binary(data: bytes, format: Format, source: str) -> Any:
 
 def _decode(data: bytes, source: str) -> str:
     try:
-        text = data.decode()
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
@@ -144,6 +165,25 @@ def _decode(data: bytes, source: str) -> str:
     return text
 
 
+def _check_nesting(text: str, source: str) -> None:
+    depth = deepest = 0
+    for piece in text.split("{"):
+        depth += 1 - piece.count("}")
+        if depth > deepest:
+            deepest = depth
+    if deepest <= _MAX_NESTING:
+        return
+    # Strings cost time to skip, so that is done only where it may matter.
+    depth = 0
+    for match in _BRACES.finditer(text):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth > _MAX_NESTING:
+            raise UserError(
+                f"regions are nested more than {_MAX_NESTING} deep, which is more than the parser is safe for",
+                Where(source, text.count("\n", 0, match.start()) + 1),
+            )
+
+
 def _parse_error(program: Program, diagnostics: list[_mlir.Diagnostic]) -> UserError:
     errors = [d for d in diagnostics if d.severity == "error"] or diagnostics
     if not errors:
@@ -151,8 +191,7 @@ def _parse_error(program: Program, diagnostics: list[_mlir.Diagnostic]) -> UserE
 
     first = errors[0]
     where = program.in_file(first.where) or Where(program.source)
-    # MLIR lists every dialect it knows in a note; that hides the error it belongs to.
-    telling = (n for n in first.notes if not n.message.startswith("Available dialects"))
+    telling = (n for n in first.notes if not n.message.startswith(_NOISE))
     notes = tuple((program.in_file(n.where), n.message) for n in telling)
     return UserError(_one_line(first.message), where, snippet=program.line_at(where), notes=notes)
 

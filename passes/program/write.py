@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,12 @@ def to_bytecode(module: Any) -> bytes:
 def to_portable(module: Any, version: str | None = None) -> bytes:
     """The module as a StableHLO portable artifact for ``version`` (default: the current one).
 
+    Ops of other dialects (sdy, chlo) are stored as they are. Read back, the program is the same but for attributes that
+    spelled out their default, which are gone, and the type of collectives' channels, which the format has no place for
+    (only send and receive mean anything by it).
+
     Raises:
-      UserError: ``version`` is unknown, or the module holds an op outside StableHLO.
+      UserError: ``version`` is unknown, or does not have an op of the module.
     """
     stablehlo = _mlir.stablehlo
     with _mlir.collect_diagnostics() as diagnostics:
@@ -56,6 +61,9 @@ def to_portable(module: Any, version: str | None = None) -> bytes:
             return bytes(stablehlo.serialize_portable_artifact(copy, version or stablehlo.get_current_version(), True))
         except (_mlir.ir.MLIRError, ValueError) as error:
             reason = diagnostics[0].message if diagnostics else str(error)
+            newer = re.search(r"'vhlo\.(\w+)_v\d+'", reason)
+            if newer:
+                reason = f"StableHLO {version} has no 'stablehlo.{newer[1]}' in this form; choose a later version"
             raise UserError(f"cannot write a portable artifact: {reason}") from None
 
 
