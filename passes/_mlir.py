@@ -73,6 +73,8 @@ def context() -> Any:
             f"the installed jaxlib {jaxlib_version()} has no StableHLO/Shardy bindings ({error}); "
             "install a supported one with: pip install 'jaxlib>=0.10,!=0.11.2'"
         ) from None
+    # Walking over ops would load the Python classes of their dialects (15 ms); nothing here needs more than ir.OpView.
+    _extension("_mlir").globals.dialect_search_modules = []
     registry = ir.DialectRegistry()
     dialects.register_dialects(registry)
     ctx = ir.Context()
