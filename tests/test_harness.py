@@ -95,9 +95,9 @@ def test_pytest_tells_right_from_wrong(folder: Path) -> None:
 
 def test_the_suite_s_own_files_pass_under_lit() -> None:
     """pytest collects and runs them by itself."""
-    verdicts = lit(str(TESTS))
     files = {p.stem for p in TESTS.rglob("*.mlir") if "inputs" not in p.parts}
-    assert set(verdicts) == files
+    verdicts = lit(str(TESTS))
+    assert files <= set(verdicts)
     assert {name for name, verdict in verdicts.items() if verdict != "PASS"} == set()
 
 
