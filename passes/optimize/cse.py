@@ -7,7 +7,9 @@ stay apart, and so does what was put there to be apart: barriers, random numbers
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import gc
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,6 +18,8 @@ from passes.optimize.normal_form import NORMAL_FORMS, Operands, Rule
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program import purity
 from passes.program.purity import Effect, Effects
+
+Key = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,22 @@ func.func private @square(%arg0: tensor<4xf32>) -> tensor<4xf32> {
     def run(self, module: Any, counters: Counters) -> None:
         """Merges in place; the surviving op is the first one, and its location names all it stands for."""
         numbering = _Numbering(Effects(module), counters, self.merge_sunk_constants)
-        for op in module.regions[0].blocks[0]:
-            if op.operation.name == "func.func":
-                numbering.regions(op.operation)
+        with _uncollected():
+            for op in module.regions[0].blocks[0]:
+                if op.operation.name == "func.func":
+                    numbering.regions(op.operation)
 
 
-# The op a key stands for, then the locations of those merged into it.
-Entry = list[Any]
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collections: they would look at every key again and again, and no key is part of a cycle."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -104,12 +117,21 @@ def _kind(name: str) -> _Kind | None:
 
 @dataclass
 class _Numbering:
-    """One walk over a function; ``known`` maps what is computed to the op that computes it above the current one."""
+    """One walk over a function.
+
+    Attributes:
+      known: What is computed above the current op, by its key: the op that computes it.
+      merged: The locations of the ops merged into the one with a key.
+      heads: A number for each distinct name, attributes and result types, so that keys hold none of these.
+      scopes: The number of blocks seen.
+    """
 
     effects: Effects
     counters: Counters
     merge_sunk_constants: bool
-    known: dict[Hashable, Entry] = field(default_factory=dict)
+    known: dict[Key, Any] = field(default_factory=dict)
+    merged: dict[Key, list[Any]] = field(default_factory=dict)
+    heads: dict[Hashable, int] = field(default_factory=dict)
     kinds: dict[str, _Kind | None] = field(default_factory=dict)
     scopes: int = 0
 
@@ -124,7 +146,7 @@ class _Numbering:
 
     def _block(self, block: Any) -> list[Effect]:
         impure: list[Effect] = []
-        added: list[Hashable] = []
+        added: list[Key] = []
         scope = self._scope()
         # Popped one by one, because a handle must not outlive an op that is erased.
         waiting = list(block)
@@ -145,17 +167,18 @@ class _Numbering:
                     impure.append(effect)
                 if effect in (Effect.UNIQUE, Effect.EFFECT):
                     continue
-            key = _key(op, name, kind.normal_form, tuple(op.operands) or scope)
+            key = self._key(op, name, kind.normal_form, tuple(op.operands) or scope)
             if key is None:
                 continue
             if has_regions:
                 key = self._key_with_regions(key, op, added)
-            entry = self.known.get(key)
-            if entry is None:
-                self.known[key] = [op]
+            leader = self.known.get(key)
+            if leader is None:
+                self.known[key] = op
                 added.append(key)
             else:
-                self._merge(op, entry, kind, has_regions)
+                self.merged.setdefault(key, []).append(op.location)
+                self._merge(op, leader, kind, has_regions)
         self._leave(added)
         return impure
 
@@ -166,12 +189,26 @@ class _Numbering:
         self.scopes += 1
         return (self.scopes,)
 
-    def _key_with_regions(self, key: Hashable, op: Any, added: list[Hashable]) -> Hashable:
+    def _key(self, op: Any, name: str, normal_form: Rule | None, operands: Operands) -> Key | None:
+        """What ``op`` computes, regions aside; ``None`` if it has no results and so computes nothing."""
+        types = tuple(op.results.types)
+        if not types:
+            return None
+        try:
+            attributes = tuple(op.attributes.items())
+        except TypeError:
+            # The bindings cannot hand out dense complex numbers. A detached copy prints in time of its own size.
+            attributes = (str(op.clone(ip=False)),)
+        if normal_form is not None:
+            operands, attributes = normal_form(operands, attributes, types[0])
+        return self.heads.setdefault((name, attributes, types), len(self.heads)), *operands
+
+    def _key_with_regions(self, key: Key, op: Any, added: list[Key]) -> Key:
         """Regions are compared only once there are two ops equal up to them, which is rare and keeps loops cheap."""
         first = self.known.get(key)
         if first is None:
             return key
-        first_key = (key, self._signature(first[0], {}))
+        first_key = (key, self._signature(first, {}))
         if first_key not in self.known:
             self.known[first_key] = first
             added.append(first_key)
@@ -189,16 +226,15 @@ class _Numbering:
             op = view.operation
             name = op.name
             operands = tuple(numbers.get(value, value) for value in op.operands)
-            key = _key(op, name, NORMAL_FORMS.get(name), operands) or (name, operands)
+            key = self._key(op, name, NORMAL_FORMS.get(name), operands) or (name, operands)
             lines.append((key, self._signature(op, numbers)))
             for result in op.results:
                 numbers[result] = len(numbers)
         return tuple(lines)
 
-    def _merge(self, op: Any, entry: Entry, kind: _Kind, has_regions: bool) -> None:
-        for old, new in zip(op.results, entry[0].results, strict=True):
+    def _merge(self, op: Any, leader: Any, kind: _Kind, has_regions: bool) -> None:
+        for old, new in zip(op.results, leader.results, strict=True):
             old.replace_all_uses_with(new)
-        entry.append(op.location)
         op.erase()
         self.counters.add("merged")
         if kind.statistic:
@@ -206,25 +242,10 @@ class _Numbering:
         if has_regions:
             self.counters.add("merged-region-ops")
 
-    def _leave(self, added: list[Hashable]) -> None:
+    def _leave(self, added: list[Key]) -> None:
         """Forgets what does not dominate the ops to come; a leader then names the places of all it stands for."""
         for key in added:
-            leader, *locations = entry = self.known.pop(key)
+            leader = self.known.pop(key)
+            locations = self.merged.pop(key, None)
             if locations:
                 leader.location = _mlir.ir.Location.fused([leader.location, *locations], context=leader.context)
-                del entry[1:]
-
-
-def _key(op: Any, name: str, normal_form: Rule | None, operands: Operands) -> Hashable:
-    """What ``op`` computes, regions aside; ``None`` if it has no results and so computes nothing."""
-    types = tuple(op.results.types)
-    if not types:
-        return None
-    try:
-        attributes = tuple(op.attributes.items())
-    except TypeError:
-        # The bindings cannot hand out dense complex numbers. A detached copy prints in time of its own size.
-        attributes = (str(op.clone(ip=False)),)
-    if normal_form is not None:
-        operands, attributes = normal_form(operands, attributes, types[0])
-    return name, operands, attributes, types
