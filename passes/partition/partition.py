@@ -19,6 +19,7 @@ from passes.partition.prime_axes import PrimeMesh, factor_axes
 from passes.partition.side_table import Entry, SideTable
 from passes.partition.summary import Traffic, traffic
 from passes.pipeline import runner
+from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.walk import operations
@@ -78,6 +79,7 @@ def partition(program: Program, entry_name: str | None = None) -> Report:
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
     """
     function = entry.find_entry(program, entry_name)
+    check_for_sdy(program)
     _keep_only(program, function)
     runner.run(program, NORMALISE)
     # Before axes are factored, so that errors name the user's.

@@ -1,0 +1,86 @@
+"""``shlo partition``: files it writes, what it says, and bad input in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MODEL = str(EXAMPLES / "decoder" / "forward.mlir")
+RULES = str(EXAMPLES / "decoder" / "megatron.toml")
+
+
+def test_module_and_side_table_are_written(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "device.mlir"
+    result = shlo("partition", MODEL, "--rules", RULES, "-o", str(out))
+    assert (result.code, result.out) == (0, "")
+    assert "mhlo.num_partitions = 8" in out.read_text()
+    assert "sdy." not in out.read_text()
+    table = json.loads((tmp_path / "device.side.json").read_text())
+    assert table["mesh"]["axes"] == [["data", 2], ["model", 4]]
+    assert "all_reduce         model               2 x" in result.err
+
+
+def test_ir_alone_on_stdout_and_summary_as_json(shlo) -> None:  # type: ignore[no-untyped-def]
+    result = shlo("partition", MODEL, "--rules", RULES, "--json")
+    assert result.code == 0
+    summary = json.loads(result.err)
+    assert summary["devices"] == 8
+    assert [(c["kind"], c["axes"], c["count"]) for c in summary["collectives"]] == [("all_reduce", ["model"], 2)]
+    assert shlo("opt", "-", stdin=result.stdout).code == 0
+
+
+def test_verify_says_what_was_executed(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    result = shlo("partition", MODEL, "--rules", RULES, "--verify", "-o", str(tmp_path / "out.mlir"))
+    assert result.code == 0
+    assert "executed on 8 virtual devices (XLA CPU), inputs normal seed 0: 1 of 1 results equal" in result.err
+
+
+MESH = 'sdy.mesh @mesh = <["x"=4]>\n'
+SPLIT = '{sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>}'
+CALL = "  %0 = func.call @f(%a) : (tensor<8xf32>) -> tensor<8xf32>\n  return %0 : tensor<8xf32>\n}\n"
+MAIN = f"func.func @main(%a: tensor<8xf32> {SPLIT}) -> tensor<8xf32> {{\n"
+
+BAD = {
+    "no mesh": ("func.func @main(%a: tensor<8xf32>) -> tensor<8xf32> { return %a : tensor<8xf32> }", "--rules"),
+    "an empty module": ("module {}", "the module is empty"),
+    "recursion": (
+        f"{MESH}func.func private @f(%a: tensor<8xf32>) -> tensor<8xf32> {{\n{CALL}{MAIN}{CALL}", "recursion: @f"
+    ),
+    "a called declaration": (
+        f"{MESH}func.func private @f(tensor<8xf32>) -> tensor<8xf32>\n{MAIN}{CALL}", "@f, which has no body"
+    ),
+    "a dimension that does not divide": (
+        f"{MESH}{MAIN}  return %a : tensor<8xf32>\n}}".replace("8xf32", "10xf32"), "does not divide by axis 'x' of size 4"
+    ),
+    "a dynamic shape": (f"{MESH}{MAIN}  return %a : tensor<8xf32>\n}}".replace("8xf32", "?xf32"), "dynamic shape"),
+    "an unknown mesh": (f"{MAIN}  return %a : tensor<8xf32>\n}}", "unknown mesh"),
+    "several meshes": (
+        f'{MESH}sdy.mesh @other = <["z"=2]>\n{MAIN}  return %a : tensor<8xf32>\n}}', "several different meshes"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_leaves_the_output_alone(shlo, tmp_path: Path, case: str) -> None:  # type: ignore[no-untyped-def]
+    text, words = BAD[case]
+    source, out = tmp_path / "in.mlir", tmp_path / "out.mlir"
+    source.write_text(text)
+    out.write_text("as it was")
+    result = shlo("partition", str(source), "-o", str(out))
+    assert result.code == 1
+    headline = result.err.splitlines()[0]
+    assert headline.startswith(f"{source}:")
+    assert "error: " in headline
+    assert words in headline
+    assert "Traceback" not in result.err
+    assert out.read_text() == "as it was"
+    assert not (tmp_path / "out.side.json").exists()
+
+
+def test_a_mesh_larger_than_the_devices(shlo) -> None:  # type: ignore[no-untyped-def]
+    result = shlo("partition", MODEL, "--rules", RULES, "--devices", "4")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == "shlo: error: the mesh needs 8 devices and --devices says there are 4\n"
