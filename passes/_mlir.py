@@ -26,6 +26,8 @@ _EXPORTS = {
     "sdy": "jaxlib.mlir.dialects.sdy",
     "xla_client": "jaxlib.xla_client",
     "jaxlib_runtime": "jaxlib._jax",
+    "lapack": "jaxlib.lapack",
+    "lapack_kernels": "jaxlib.cpu._lapack",
 }
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     sdy: Any
     xla_client: Any
     jaxlib_runtime: Any
+    lapack: Any
+    lapack_kernels: Any
 
 
 def __getattr__(name: str) -> Any:

@@ -200,7 +200,7 @@ class _Sums:
         right = self.got2 - abs(self.got) ** 2 / elements
         # Rounding leaves a constant array a variance a little off zero.
         constant = left <= 1e-12 * self.expected2 or right <= 1e-12 * self.got2
-        return None if constant else covariance / math.sqrt(left * right)
+        return None if constant else float(covariance / math.sqrt(left * right))
 
 
 def _largest_finite(values: np.ndarray) -> float:

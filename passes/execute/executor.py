@@ -9,7 +9,7 @@ import numpy as np
 from passes.errors import UserError
 from passes.execute import child, prepare
 from passes.execute.arrays import TensorType, tensor_type
-from passes.execute.job import Job
+from passes.execute.job import Job, Kind
 from passes.program.entry import Value, arguments, find_entry, results
 from passes.program.read import Program
 
@@ -42,11 +42,17 @@ class Executor:
     def run_global(self, program: Program, inputs: list[np.ndarray], *, entry: str | None = None) -> list[np.ndarray]:
         """Runs a global program on one device; inputs and results in the order of the entry's signature.
 
+        A program with parts written for each device (manual computations) is partitioned by the engine instead, as one
+        device cannot run it.
+
         Raises:
           UserError: the program has types that cannot be executed, the inputs do not fit its signature, or the engine
             refuses it.
           NativeFailure: the engine died.
         """
+        devices = prepare.manual_devices(program)
+        if devices:
+            return self.run_partitioned(program, inputs, devices, entry=entry)
         check_inputs(program, [[x] for x in inputs], entry)
         found = self._run(Job("global", prepare.global_code(program, entry), 1, [[x] for x in inputs]))
         return [shards[0] for shards in found]
@@ -72,7 +78,8 @@ class Executor:
         global. Raises as `run_global`; the interpreter has no partitioner.
         """
         check_inputs(program, [[x] for x in inputs], entry)
-        found = self._run(Job("partitioned", prepare.global_code(program, entry), devices, [[x] for x in inputs]))
+        kind: Kind = "shardy" if prepare.has_shardy_meshes(program) else "gspmd"
+        found = self._run(Job(kind, prepare.global_code(program, entry), devices, [[x] for x in inputs]))
         types = signature(program, entry)[1]
         # Devices hold equal parts, so a dimension that does not divide comes back padded.
         return [shards[0][tuple(slice(s) for s in t.shape)] for shards, t in zip(found, types, strict=True)]

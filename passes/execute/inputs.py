@@ -22,7 +22,7 @@ from passes.program.entry import Value, arguments, find_entry
 from passes.program.read import Program
 
 KINDS = {
-    "normal": "normally distributed floats; matrices scaled by their inner dimension, as initial weights are",
+    "normal": "normally distributed floats, scaled down by what products with them sum over, as initial weights are",
     "uniform": "floats from [-1, 1)",
     "exact": "small integers, also in floats, so that sums and products round nowhere",
     "special": "normal, with NaN, infinities, -0.0, denormals and the extremes of each type mixed in",
@@ -95,8 +95,13 @@ def _floats(type: TensorType, kind: str, random: np.random.Generator) -> np.ndar
         return random.integers(-largest, largest + 1, type.shape).astype(type.dtype)
     if kind == "uniform":
         return random.uniform(-1, 1, type.shape).astype(type.dtype)
-    fan_in = type.shape[-2] if len(type.shape) >= 2 else 1
-    return (random.standard_normal(type.shape) / math.sqrt(max(fan_in, 1))).astype(type.dtype)
+    return (random.standard_normal(type.shape) / math.sqrt(_summed(type.shape))).astype(type.dtype)
+
+
+def _summed(shape: tuple[int, ...]) -> int:
+    """Over how many elements a product with a weight of ``shape`` sums: all dimensions but the largest, at a guess."""
+    count: int = math.prod(shape)
+    return count // max(shape) if count and len(shape) > 1 else 1
 
 
 def _with_specials(values: np.ndarray, specials: list[Any], random: np.random.Generator) -> np.ndarray:

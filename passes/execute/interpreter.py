@@ -31,7 +31,7 @@ def execute(job: Job) -> list[list[np.ndarray]]:
     Raises:
       UserError: the interpreter has no partitioner, does not know an op, or fails.
     """
-    if job.kind == "partitioned":
+    if job.kind in ("shardy", "gspmd"):
         raise UserError("the interpreter has no partitioner; use --executor=xla to have XLA partition the program")
     module = parse(job.code).module
     with _mlir.context(), _mlir.ir.Location.unknown():

@@ -11,7 +11,7 @@ import numpy as np
 
 from passes.execute.arrays import load_arrays, save_arrays
 
-Kind = Literal["global", "per-device", "partitioned"]
+Kind = Literal["global", "per-device", "shardy", "gspmd"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Job:
 
     Attributes:
       kind: ``global``: one device runs the program. ``per-device``: every device runs it on its own shards.
-        ``partitioned``: the engine splits the annotated global program itself.
+        ``shardy``, ``gspmd``: the engine splits the annotated global program itself, by annotations of this form.
       code: The module as MLIR bytecode or text; its entry function is ``main``.
       devices: How many devices run it.
       inputs: ``inputs[argument]`` is the list of its shards by device, or of the one global array.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -15,8 +16,11 @@ from passes.execute.executor import Executor
 from passes.program.read import Program
 from passes.program.walk import operations
 
-# One perturbed run may by chance come out close to the original.
-_RUNS = 3
+# Perturbations in units of the coarsest type's rounding, one run each: sums add up many roundings, and a single run may
+# by chance miss the element that a rounding tips over.
+_STEPS = (1, 4, 16, 16, 16, 16, 16, 16)
+# Coarse types are not perturbed further: a step this large already shows in every sum.
+_LARGEST_STEP = 1e-3
 
 
 def float_types(program: Program) -> set[str]:
@@ -34,23 +38,20 @@ def computed_in(program: Program) -> Tolerance | None:
 
 def rounding_noise(
     program: Program, inputs: list[np.ndarray], expected: list[np.ndarray], executor: Executor, entry: str | None
-) -> list[list[Figures]]:
-    """For each result how far it moves when every input moves by one rounding of the coarsest type, in a few runs.
+) -> Iterator[list[Figures]]:
+    """How far each result moves when every input moves by a few roundings of the coarsest type, run by run.
 
     Summing in another order is as good as moving the summands by a rounding each, so a correct transformation moves
     results by about as much; a program that amplifies rounding errors, such as a long recurrence, shows it here.
     """
-    # A type's machine epsilon; inputs of a finer type move by as much, as the program will round them anyway.
-    step = max((_epsilon(name) for name in float_types(program)), default=0.0)
-    moved: list[list[Figures]] = [[] for _ in expected]
-    for run in range(_RUNS):
+    # Inputs of a finer type move by as much, as the program will round them anyway.
+    epsilon = max((_epsilon(name) for name in float_types(program)), default=0.0)
+    for run, step in enumerate(_STEPS):
         random = np.random.default_rng(run)
-        shaken = [_perturbed(array, step, random) for array in inputs]
-        for figures, before, after in zip(
-            moved, expected, executor.run_global(program, shaken, entry=entry), strict=True
-        ):
-            figures.append(measure(before, after))
-    return moved
+        size = min(step * epsilon, max(epsilon, _LARGEST_STEP))
+        shaken = [_perturbed(array, size, random) for array in inputs]
+        moved = executor.run_global(program, shaken, entry=entry)
+        yield [measure(before, after) for before, after in zip(expected, moved, strict=True)]
 
 
 def _epsilon(name: str) -> float:

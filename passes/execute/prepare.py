@@ -13,6 +13,8 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.program.entry import find_entry, functions, symbol_name
 from passes.program.read import Program
+from passes.program.walk import operations
+from passes.sharding.mesh import meshes
 
 # Attributes about where buffers live. They change no value, but a donated buffer cannot be used for a second run.
 _BUFFER_ATTRIBUTES = frozenset({
@@ -28,6 +30,8 @@ _DROP_CHANNEL = frozenset({
 _FLATTENED_IDS = frozenset({
     "stablehlo.all_gather", "stablehlo.all_reduce", "stablehlo.reduce_scatter",
 })
+# How exported programs enter a part that is written for each device.
+_MANUAL_CALLS = frozenset({"SPMDFullToShardShape", "xla.sdy.GlobalToLocalShape"})
 _COLLECTIVES = _DROP_CHANNEL | _FLATTENED_IDS | {"stablehlo.partition_id"}
 
 
@@ -44,7 +48,7 @@ def per_device_code(program: Program, entry: str | None = None) -> bytes:
     Raises:
       UserError: a collective groups its devices in a way that replicas cannot express.
     """
-    replicas = _replica_count(program)
+    replicas = _count(program, "mhlo.num_replicas")
     module = _copy(program, entry)
     # A module that is written for replicas needs no translation.
     if replicas == 1:
@@ -67,9 +71,33 @@ def _strip_loop_shardings(module: Any) -> None:
         del op.attributes["sdy.sharding"]
 
 
-def _replica_count(program: Program) -> int:
+def _count(program: Program, key: str) -> int:
     attributes = program.module.operation.attributes
-    return int(_mlir.ir.IntegerAttr(attributes["mhlo.num_replicas"]).value) if "mhlo.num_replicas" in attributes else 1
+    return int(_mlir.ir.IntegerAttr(attributes[key]).value) if key in attributes else 1
+
+
+def has_shardy_meshes(program: Program) -> bool:
+    """Whether the program's annotations are Shardy's (as ops, or as text in frontend attributes), not GSPMD's."""
+    attributes = program.module.operation.attributes
+    frontend = "mhlo.frontend_attributes"
+    return bool(meshes(program.module)) or (frontend in attributes and "xla.sdy.meshes" in str(attributes[frontend]))
+
+
+def annotated_devices(program: Program) -> int:
+    """How many devices the program's annotations are about; 1 if there are none."""
+    counts = [mesh.device_count for mesh in meshes(program.module).values()]
+    return max([*counts, _count(program, "mhlo.num_partitions")])
+
+
+def manual_devices(program: Program) -> int:
+    """How many devices the program has parts for that are written for each device; 0 if it has none."""
+    return annotated_devices(program) if any(map(_is_manual, operations(program.module))) else 0
+
+
+def _is_manual(op: Any) -> bool:
+    if op.name != "stablehlo.custom_call":
+        return bool(op.name == "sdy.manual_computation")
+    return _mlir.ir.StringAttr(op.attributes["call_target_name"]).value in _MANUAL_CALLS
 
 
 def _copy(program: Program, entry: str | None) -> Any:

@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 
-from passes import _mlir
 from passes.errors import UserError
 from passes.execute import inputs as input_kinds
 from passes.execute.arrays import TensorType, same_bits
@@ -21,11 +20,12 @@ from passes.execute.distance import Figures
 from passes.execute.executor import Executor, signature
 from passes.execute.inputs import Inputs
 from passes.execute.noise import computed_in, rounding_noise
+from passes.execute.prepare import annotated_devices
 from passes.execute.report import Report
 from passes.partition.side_table import Entry, SideTable
 from passes.program.entry import find_entry, results
 from passes.program.read import Program
-from passes.sharding.mesh import Mesh, Sharding, meshes
+from passes.sharding.mesh import Mesh, Sharding
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,10 @@ def _global(run: _Run) -> Report:
 
 
 def _partitioned(run: _Run) -> Report:
-    count = _annotated_devices(run)
+    count = annotated_devices(run.transformed)
+    if count == 1:
+        raise run.transformed.error("the program has no mesh of several devices for XLA to partition it over")
+    _check_devices(count, run.devices)
     got = run.executor.run_partitioned(run.transformed, run.inputs.arrays, count, entry=run.entry)
     how = f"partitioned by XLA and executed on {count} virtual devices ({run.executor.title})"
     return _report(run, how, got, run.level or CLOSE)
@@ -111,10 +114,14 @@ def _report(run: _Run, how: str, got: list[np.ndarray], level: Level) -> Report:
 def _judged(run: _Run, how: str, judge: Callable[..., Comparison]) -> Report:
     """The report of ``judge(result index)``; results it refuses are judged again by the program's rounding noise."""
     compared = [judge(index) for index in range(len(run.expected))]
-    refused = [i for i, c in enumerate(compared) if not c.ok and c.level == CLOSE]
-    if refused:
-        noise = rounding_noise(run.original, run.inputs.arrays, run.expected, run.executor, run.entry)
+    noise: list[list[Figures]] = [[] for _ in compared]
+    runs = rounding_noise(run.original, run.inputs.arrays, run.expected, run.executor, run.entry)
+    while refused := [i for i, c in enumerate(compared) if not c.ok and c.level == CLOSE]:
+        moved = next(runs, None)
+        if moved is None:
+            break
         for index in refused:
+            noise[index].append(moved[index])
             compared[index] = judge(index, noise[index])
     return Report(how, run.inputs.description, tuple(compared), _notes(compared))
 
@@ -134,19 +141,6 @@ def _check_same_signature(original: Program, transformed: Program, entry: str | 
                     f"the programs cannot be compared: {role} {index} is {left} in {original.source} and {right} here; "
                     "a per-device program needs its side table (--side-table)"
                 )
-
-
-def _annotated_devices(run: _Run) -> int:
-    """How many devices the program's annotations are about."""
-    module = run.transformed.module
-    counts = [mesh.device_count for mesh in meshes(module).values()]
-    if "mhlo.num_partitions" in module.operation.attributes:
-        counts.append(int(_mlir.ir.IntegerAttr(module.operation.attributes["mhlo.num_partitions"]).value))
-    count = max(counts, default=1)
-    if count == 1:
-        raise run.transformed.error("the program has no mesh of several devices for XLA to partition it over")
-    _check_devices(count, run.devices)
-    return count
 
 
 def _check_devices(needed: int, given: int | None, mesh: Mesh | None = None) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from passes import _mlir
 from passes.errors import UserError
-from passes.execute.job import Job
+from passes.execute.job import Job, Kind
 
 
 @functools.cache
@@ -30,20 +30,41 @@ def execute(job: Job) -> list[list[np.ndarray]]:
     Raises:
       UserError: XLA does not compile the module or fails while it runs.
     """
+    if b"lapack_" in job.code:
+        _register_lapack()
     return run_on(client(job.devices), job)
+
+
+@functools.cache
+def _register_lapack() -> None:
+    """Gives XLA the linear algebra kernels that jaxlib ships; they sit on scipy's LAPACK."""
+    try:
+        # Loads scipy's symbols; the kernels are null pointers before.
+        _mlir.lapack_kernels.initialize()
+    except ImportError:
+        raise UserError("the program calls LAPACK, which needs scipy: pip install scipy") from None
+    for platform, kernels in _mlir.lapack.registrations().items():
+        for name, kernel, version in kernels:
+            _mlir.xla_client.register_custom_call_target(name, kernel, platform=platform, api_version=version)
+
+
+@functools.lru_cache(maxsize=8)
+def _compile(client: Any, code: bytes, kind: Kind, count: int) -> Any:
+    """The executable; kept, because a program is often run on several inputs in a row."""
+    devices = _device_list(client.devices()[:count])
+    return client.compile_and_load(code, devices, _options(kind, count))
 
 
 def run_on(client: Any, job: Job) -> list[list[np.ndarray]]:
     """Runs ``job`` on the first ``job.devices`` devices of any PJRT ``client``."""
     devices = client.devices()[: job.devices]
     try:
-        executable = client.compile_and_load(job.code, _device_list(devices), _options(job))
-        if job.kind == "partitioned":
+        executable = _compile(client, job.code, job.kind, job.devices)
+        if job.kind in _PARTITIONED:
             return _run_partitioned(executable, devices, job)
-        results = _launch(executable, devices, job.inputs)
+        return _launch(executable, devices, job.inputs)
     except _mlir.jaxlib_runtime.JaxRuntimeError as error:
         raise UserError(f"XLA cannot run the program: {_first_lines(str(error))}") from None
-    return results
 
 
 def _first_lines(message: str) -> str:
@@ -53,6 +74,8 @@ def _first_lines(message: str) -> str:
 def _device_list(devices: list[Any]) -> Any:
     return _mlir.jaxlib_runtime.DeviceList(tuple(devices))
 
+
+_PARTITIONED = ("shardy", "gspmd")
 
 # XLA's passes that make an op's rounding depend on its neighbours: fusion contracts a*b+c, the simplifier turns
 # divisions into multiplications, folding rounds like the host's libm, narrowing conversions disappear. Without them
@@ -73,21 +96,21 @@ def _op_by_op(options: Any) -> None:
     options.env_option_overrides = [("xla_allow_excess_precision", False)]
 
 
-def _options(job: Job) -> Any:
+def _options(kind: Kind, devices: int) -> Any:
     xla = _mlir.xla_client
     options = xla.CompileOptions()
     build = options.executable_build_options
     _op_by_op(options)
-    replicas = job.devices if job.kind == "per-device" else 1
-    partitions = job.devices if job.kind == "partitioned" else 1
+    replicas = devices if kind == "per-device" else 1
+    partitions = devices if kind in _PARTITIONED else 1
     for target in (options, build):
         target.num_replicas, target.num_partitions = replicas, partitions
         target.device_assignment = xla.DeviceAssignment.create(
             np.arange(replicas * partitions).reshape(replicas, partitions)
         )
-    if job.kind == "partitioned":
+    if kind in _PARTITIONED:
         build.use_spmd_partitioning = True
-        build.use_shardy_partitioner = True
+        build.use_shardy_partitioner = kind == "shardy"
     return options
 
 
