@@ -43,6 +43,8 @@ SPLIT = '{sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>}'
 CALL = "  %0 = func.call @f(%a) : (tensor<8xf32>) -> tensor<8xf32>\n  return %0 : tensor<8xf32>\n}\n"
 MAIN = f"func.func @main(%a: tensor<8xf32> {SPLIT}) -> tensor<8xf32> {{\n"
 
+RETURN = f"{MESH}{MAIN}  return %a : tensor<8xf32>\n}}"
+
 BAD = {
     "no mesh": ("func.func @main(%a: tensor<8xf32>) -> tensor<8xf32> { return %a : tensor<8xf32> }", "--rules"),
     "an empty module": ("module {}", "the module is empty"),
@@ -53,9 +55,9 @@ BAD = {
         f"{MESH}func.func private @f(tensor<8xf32>) -> tensor<8xf32>\n{MAIN}{CALL}", "@f, which has no body"
     ),
     "a dimension that does not divide": (
-        f"{MESH}{MAIN}  return %a : tensor<8xf32>\n}}".replace("8xf32", "10xf32"), "does not divide by axis 'x' of size 4"
+        RETURN.replace("8xf32", "10xf32"), "does not divide by axis 'x' of size 4"
     ),
-    "a dynamic shape": (f"{MESH}{MAIN}  return %a : tensor<8xf32>\n}}".replace("8xf32", "?xf32"), "dynamic shape"),
+    "a dynamic shape": (RETURN.replace("8xf32", "?xf32"), "needs static shapes"),
     "an unknown mesh": (f"{MAIN}  return %a : tensor<8xf32>\n}}", "unknown mesh"),
     "several meshes": (
         f'{MESH}sdy.mesh @other = <["z"=2]>\n{MAIN}  return %a : tensor<8xf32>\n}}', "several different meshes"

@@ -14,6 +14,7 @@ from passes.sharding.annotate import annotate
 from passes.sharding.rules_file import load
 from tests.test_examples import RULES
 
+
 @pytest.mark.parametrize(("rules", "model"), RULES)
 def test_partitioned_model_equals_the_original(rules: Path, model: Path) -> None:
     original, program = read.read(str(model)), read.read(str(model))
