@@ -61,10 +61,13 @@ class Option:
         return tuple(part for part in text.split(",") if part)
 
     def print(self, value: Any) -> str:
-        """The text `parse` reads ``value`` from."""
+        """The text for ``value`` in a pipeline, quoted where it must be."""
         if isinstance(value, bool):
             return "true" if value else "false"
-        return ",".join(value) if isinstance(value, tuple) else str(value)
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        if not any(c.isspace() or c in "'\"" for c in text):
+            return text
+        return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 class Counters(dict[str, int]):

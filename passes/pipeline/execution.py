@@ -13,8 +13,10 @@ from typing import Any
 
 from passes import _mlir
 from passes._mlir import Diagnostic
+from passes.errors import UserError
 from passes.pipeline import prechecks, reproducer, textual
 from passes.pipeline.base import Counters, Pass
+from passes.pipeline.diagnostics import one_line
 from passes.pipeline.ir_printing import printing
 from passes.pipeline.options import Count, PassFailure, PassStatistics, RunOptions
 from passes.pipeline.registry import native_name
@@ -101,8 +103,11 @@ def _guarded(
         return _run(operation, (unit,), options, report)
     except PassFailure as failure:
         text = reproducer.compose(str(untouched), unit.text(), options.verify_each)
-        path = reproducer.write(options.crash_reproducer, text, unit.use.name)
-        failure.notes += ((None, f"reproduce with: shlo-opt --run-reproducer {path}"),)
+        try:
+            path = reproducer.write(options.crash_reproducer, text, unit.use.name)
+            failure.notes += ((None, f"reproduce with: shlo-opt --run-reproducer {path}"),)
+        except UserError as error:
+            failure.notes += ((error.where, error.message),)
         raise
 
 
@@ -187,17 +192,9 @@ def _failure(
     first, *others = errors
     notes = [note for d in (first, *others) for note in (*([d] if d is not first else []), *d.notes)]
     return PassFailure(
-        f"pass '{names}' failed: {_one_line(first.message)}",
+        f"pass '{names}' failed: {one_line(first.message)}",
         first.where,
         pass_name=names,
-        notes=tuple((note.where, _one_line(note.message)) for note in notes),
+        notes=tuple((note.where, one_line(note.message)) for note in notes),
         diagnostics=tuple(said),
     )
-
-
-def _one_line(message: str) -> str:
-    """A message without line breaks; of an op printed with its regions only the first line stays."""
-    head, separator, rest = message.strip().partition(":")
-    if separator and rest.strip().count("\n"):
-        return f"{head}: {rest.strip().splitlines()[0]} ..."
-    return " ".join(message.split())

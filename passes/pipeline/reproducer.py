@@ -18,7 +18,6 @@ the block, so it is written and read as text.
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +54,8 @@ def write(path: str | None, text: str, stem: str) -> str:
     Raises:
       UserError: the file cannot be written.
     """
+    import tempfile  # Only for this.
+
     try:
         if path is not None:
             Path(path).write_text(text)

@@ -10,6 +10,7 @@ from passes import _mlir
 from passes._mlir import Diagnostic
 from passes.errors import UserError, Where
 from passes.pipeline import native, registry, statistics, textual
+from passes.pipeline.diagnostics import placed, render
 from passes.pipeline.execution import execute
 from passes.pipeline.options import PassFailure, PassStatistics, RunOptions, RunResult
 from passes.pipeline.textual import Pipeline
@@ -33,12 +34,14 @@ def run(program: Program, pipeline: Pipeline | str, options: RunOptions = _DEFAU
     """
     if isinstance(pipeline, str):
         pipeline = textual.parse(pipeline)
+    else:
+        textual.check(pipeline)
     said: list[Diagnostic] = []
 
     def report(diagnostic: Diagnostic) -> None:
-        said.append(_placed(program, diagnostic))
+        said.append(placed(program, diagnostic))
         if not _mlir.recording():
-            print(_rendered(program, said[-1]), file=sys.stderr)
+            print(render(program, said[-1]), file=sys.stderr)
 
     def replay(diagnostic: Diagnostic) -> None:
         _mlir.record(diagnostic)
@@ -86,18 +89,4 @@ def _place(program: Program, error: UserError) -> None:
     error.snippet = error.snippet or program.line_at(error.where)
     error.notes = tuple((program.in_file(where), text) for where, text in error.notes)
     if isinstance(error, PassFailure):
-        error.diagnostics = tuple(_placed(program, d) for d in error.diagnostics)
-
-
-def _placed(program: Program, diagnostic: Diagnostic) -> Diagnostic:
-    notes = tuple(_placed(program, note) for note in diagnostic.notes)
-    return replace(diagnostic, where=program.in_file(diagnostic.where), notes=notes)
-
-
-def _rendered(program: Program, diagnostic: Diagnostic) -> str:
-    """The diagnostic as MLIR prints it."""
-    where = diagnostic.where or Where(program.source)
-    lines = [f"{where}: {diagnostic.severity}: {diagnostic.message}"]
-    if where.column and (line := program.line_at(where)) is not None:
-        lines += [line, " " * (where.column - 1) + "^"]
-    return "\n".join([*lines, *(_rendered(program, note) for note in diagnostic.notes)])
+        error.diagnostics = tuple(placed(program, d) for d in error.diagnostics)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from passes import _mlir
 from passes.errors import UserError, Where
 from passes.pipeline import native, registry
 
@@ -74,15 +75,26 @@ def parse(text: str) -> Pipeline:
         take, or a native pass under an anchor it does not run on; placed at its column.
     """
     pipeline = read(text)
+    check(pipeline, text)
+    return pipeline
+
+
+def check(pipeline: Pipeline, text: str | None = None) -> None:
+    """Checks that ``pipeline`` can run; ``text``, if given, is what it was read from, for placing errors.
+
+    Raises:
+      UserError: see `parse`.
+    """
     if pipeline.anchor != ROOT_ANCHOR:
-        raise _error(text, pipeline.column, f"a pipeline starts at {ROOT_ANCHOR}, not at '{pipeline.anchor}': "
-                     f"write {ROOT_ANCHOR}({_shortened(text)})")
+        message = f"a pipeline starts at {ROOT_ANCHOR}: write {ROOT_ANCHOR}({_shortened(str(pipeline))})"
+        raise UserError(message) if text is None else _error(text, pipeline.column, message)
     for anchors, use in pipeline.uses():
         try:
             _check(anchors, use)
         except UserError as error:
+            if text is None:
+                raise
             raise _error(text, use.column, error.message) from None
-    return pipeline
 
 
 def from_flags(flags: Sequence[tuple[str, str]]) -> Pipeline:
@@ -130,6 +142,8 @@ def _check(anchors: tuple[str, ...], use: PassUse) -> None:
         return
     name = registry.native_name(use.name)
     needed = native.anchor(name)
+    if needed is None and any(p.name == name for p in native.catalog()):
+        raise UserError(f"the installed jaxlib {_mlir.jaxlib_version()} has no pass '{use.name}'")
     if needed is None:
         import difflib  # Only for this message.
 

@@ -30,6 +30,7 @@ def main(requests: int, replies: int) -> None:
     # An interrupt ends the worker at once; the parent reports it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _mlir.context()
+    _reply(replies, {"event": "ready"})
     with contextlib.suppress(BrokenPipeError):
         while frame := wire.receive(requests):
             try:
@@ -57,7 +58,7 @@ def _serve(frame: wire.Frame, replies: int) -> None:
 
     statistics = execute(
         module,
-        textual.parse(request["pipeline"]),
+        textual.read(request["pipeline"]),
         _options(request["options"]),
         report=report,
         before=before if request["step_by_step"] else None,
