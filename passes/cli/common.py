@@ -52,6 +52,8 @@ class Parser(argparse.ArgumentParser):
         """
         found, extra = self.parse_known_args(list(self._respell(args or ())), namespace)
         for argument in extra:
+            if argument == "--":  # It ends the options; with no argument behind it, it is left over.
+                continue
             if argument.startswith("-") and argument != "-":
                 name = argument.partition("=")[0]
                 raise unknown("option", name, self._option_string_actions, f"{self.prog} --help")

@@ -89,7 +89,7 @@ def _guarded(body: Callable[[], int]) -> int:
     """Runs ``body``; whatever it raises ends as a line on stderr and an exit code, never as a traceback."""
     try:
         code = body()
-        sys.stdout.flush()
+        _flush()
         return code
     except UserError as error:
         return _complain(error.render(), error.exit_code)
@@ -106,11 +106,16 @@ def _guarded(body: Callable[[], int]) -> int:
 
 def _complain(text: str, code: int) -> int:
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:
         _silence_stdout()
     print(text, file=sys.stderr, flush=True)
     return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # It is where a process starts with its standard output closed.
+        sys.stdout.flush()
 
 
 def _silence_stdout() -> None:

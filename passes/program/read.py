@@ -84,6 +84,8 @@ class Program:
 def read_bytes(path: str) -> tuple[bytes, str]:
     """The content of ``path`` (``-`` is standard input) and its name for messages."""
     if path == "-":
+        if sys.stdin is None:
+            raise UserError("cannot read the program: standard input is closed", Where(STDIN))
         return sys.stdin.buffer.read(), STDIN
     try:
         return Path(path).read_bytes(), path

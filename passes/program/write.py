@@ -100,6 +100,8 @@ def write_output(path: str, data: str | bytes) -> None:
 
 
 def _write_stdout(raw: bytes) -> None:
+    if sys.stdout is None:
+        raise UserError("cannot write the result: standard output is closed", Where("<stdout>"))
     try:
         sys.stdout.buffer.write(raw)
         sys.stdout.buffer.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -143,6 +144,28 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )
     assert (done.returncode, done.stderr) == (1, "<stdout>: error: cannot write the result: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "message"),
+    [
+        ("<&-", "<stdin>: error: cannot read the program: standard input is closed\n"),
+        (">&-", "<stdout>: error: cannot write the result: standard output is closed\n"),
+    ],
+)
+def test_closed_streams_are_one_line(redirection: str, message: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m passes.cli.main opt {redirection}"
+    done = subprocess.run(["sh", "-c", command], input=MODULE, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+
+
+def test_two_dashes_end_the_options(tmp_path: Path, shlo: Callable[..., Any]) -> None:
+    source = tmp_path / "m.mlir"
+    source.write_text(MODULE)
+    plain = shlo("opt", source)
+    assert plain.code == 0
+    assert shlo("opt", "--", source) == shlo("opt", source, "--") == plain
+    assert shlo("opt", "--", "--cse") == (1, b"", b"--cse: error: cannot read the file: No such file or directory\n")
 
 
 def test_shlo_opt_is_shlo_opt(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
