@@ -16,7 +16,7 @@ from passes.pipeline import native, registry
 from passes.pipeline.options import RunOptions
 from passes.pipeline.textual import PassUse
 
-_HEADER = re.compile(r"// -----// IR Dump (Before|After) [^:]*: ([^\s{]+)")
+_HEADER = re.compile(r"// -----// IR Dump (Before|After) .*?: ([^\s{]+)")
 
 
 @contextmanager

@@ -112,17 +112,18 @@ def _explain(
 
 
 def _repeat(blob: bytes, pipeline: Pipeline, options: RunOptions) -> wire.Frame | _Fatal | None:
-    """Runs ``pipeline`` pass by pass: its result, or the pass that dies; ``None`` if neither comes of it."""
+    """Runs ``pipeline`` pass by pass: its result, or the pass that dies; ``None`` if it dies before the first.
+
+    Raises:
+      UserError: a pass refuses what it is given, which only a run pass by pass finds out in time.
+    """
     steps: list[tuple[int, bytes]] = []
 
     def on_step(index: int, before: bytes) -> None:
         steps[:] = [(index, before)]
 
     plain = RunOptions(verify_each=options.verify_each, timeout=options.timeout)
-    try:
-        end = _attempt(blob, pipeline, plain, lambda _: None, on_step)
-    except UserError:
-        return None
+    end = _attempt(blob, pipeline, plain, lambda _: None, on_step)
     if not isinstance(end, Death):
         return end
     if not steps:
@@ -138,7 +139,10 @@ def _inside(fatal: _Fatal, options: RunOptions) -> _Fatal | None:
     expanded = native.expansion(registry.native_name(fatal.use.name), fatal.use.options)
     if expanded is None:
         return None
-    found = _repeat(fatal.before, _registered_only(textual.read(expanded)), options)
+    try:
+        found = _repeat(fatal.before, _registered_only(textual.read(expanded)), options)
+    except UserError:
+        return None
     return found if isinstance(found, _Fatal) else None
 
 

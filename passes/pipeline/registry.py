@@ -1,6 +1,7 @@
 """The passes of this package by name, loaded when first asked for.
 
-A pass of ours hides a native pass of the same name; the native one stays reachable as ``native-NAME``.
+A pass of ours hides a native pass of the same name; the native one stays reachable as ``native-NAME``. A program that
+embeds this package may add entries; the worker process gets the table with each pipeline and imports what it names.
 """
 
 from __future__ import annotations

@@ -36,12 +36,14 @@ def run(program: Program, pipeline: Pipeline | str, options: RunOptions = _DEFAU
         pipeline = textual.parse(pipeline)
     else:
         textual.check(pipeline)
+    if options.tree_dir is not None:
+        _make_folder(options.tree_dir)
     said: list[Diagnostic] = []
 
     def report(diagnostic: Diagnostic) -> None:
         said.append(placed(program, diagnostic))
         if not _mlir.recording():
-            print(render(program, said[-1]), file=sys.stderr)
+            print(render(program, said[-1]), file=sys.stderr, flush=True)
 
     def replay(diagnostic: Diagnostic) -> None:
         _mlir.record(diagnostic)
@@ -63,7 +65,7 @@ def run(program: Program, pipeline: Pipeline | str, options: RunOptions = _DEFAU
         _place(program, error)
         raise
     if options.statistics:
-        print(statistics.report(counted), end="", file=sys.stderr)
+        print(statistics.report(counted), end="", file=sys.stderr, flush=True)
     return RunResult(counted, tuple(said), isolated)
 
 
@@ -72,6 +74,14 @@ def _all_proven(pipeline: Pipeline) -> bool:
         use.name in registry.OWN_PASSES or native.is_proven(registry.native_name(use.name), use.options)
         for _, use in pipeline.uses()
     )
+
+
+def _make_folder(path: str) -> None:
+    """Makes the folder for printed IR now: the native printer only complains and goes on."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder for printed IR: {error.strerror or error}", Where(path)) from None
 
 
 def _absolute(options: RunOptions) -> RunOptions:

@@ -114,6 +114,16 @@ def test_a_pass_is_checked_on_the_program_it_will_see() -> None:
     assert "@ext" not in str(program.module)
 
 
+def test_a_refusal_behind_the_first_pass_is_found_also_when_times_are_taken() -> None:
+    # One manager runs all passes then, and dies; the repetition pass by pass says why.
+    text, where, message = FATAL["recursion"]
+    with pytest.raises(UserError) as caught:
+        program = read.parse(text, "in.mlir")
+        runner.run(program, "builtin.module(cse,sdy-flatten-call-graph)", runner.RunOptions(timing=True))
+    assert (caught.value.exit_code, str(caught.value.where)) == (1, where)
+    assert message in caught.value.message
+
+
 def test_deep_call_chains_do_not_exhaust_the_stack() -> None:
     count = 3000
     text = function("main", "f0")

@@ -251,6 +251,14 @@ def test_a_tree_of_chosen_passes(tmp_path: Path) -> None:
     assert "IR Dump After CanonicalizerPass" in (tmp_path / "tree" / name).read_text()
 
 
+def test_a_tree_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    subject = program()
+    with pytest.raises(UserError, match="cannot make the folder for printed IR"):
+        runner.run(subject, "builtin.module(cse)", RunOptions(print_after_all=True, tree_dir=str(tmp_path / "file/x")))
+    assert count(str(subject.module), "stablehlo.add") == 2
+
+
 @pytest.mark.parametrize("rest", [HERE, THERE])
 def test_times_are_reported_once_for_all_passes(rest: str, capfd: pytest.CaptureFixture[str]) -> None:
     runner.run(program(), f"builtin.module(cse,func.func(canonicalize){rest})", RunOptions(timing=True))
