@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_propagate:
         from passes.sharding.propagate import PropagateOptions, propagate
 
-        _warn(propagate(program, PropagateOptions(args.keep_sharding_rules, args.conservative, reshards=False)))
+        options = PropagateOptions(args.keep_sharding_rules, args.conservative, reshards=False)
+        _warn(propagate(program, options, entry=args.entry))
     write_module(args, program)
     if args.summary:
         from passes.sharding.summary import summarize

@@ -1,8 +1,9 @@
-"""Keeps the names and the order of functions while Shardy takes calls apart and puts them together again.
+"""Keeps the names and the order of functions while Shardy, which renames and moves them, is at work.
 
 Shardy gives every call a copy of the function it calls, and afterwards merges the copies whose shardings agree. What it
 leaves carries names with growing numbers, in the order of the calls. Here the first copy gets the function's own name
-back, further ones a number of their own, and all stand where the function stood.
+back, further ones a number of their own, and all stand where the function stood. And Shardy takes ``@main`` for the
+entry function, so the entry function is called that meanwhile.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 from passes import _mlir
 from passes.program.entry import functions, symbol_name
@@ -22,6 +24,20 @@ _REFERENCES = {"func.call": "callee", "stablehlo.composite": "decomposition"}
 _OTHER_REFERENCES = {"stablehlo.custom_call": "called_computations"}
 # The name a function goes by meanwhile: its own name, its position, and then whatever Shardy adds.
 _MARKED = re.compile(r".*#(?P<position>\d+)(?:_\d+)*", re.DOTALL)
+
+
+@contextmanager
+def entry_as_main(program: Program, function: Any) -> Iterator[None]:
+    """Calls the entry function ``@main`` in the body, unless there is another function of that name."""
+    name = symbol_name(function)
+    if "main" in {symbol_name(f) for f in functions(program.module)}:
+        yield
+        return
+    _rename(program, {name: "main"})
+    try:
+        yield
+    finally:
+        _rename(program, {"main": name})
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import Where
-from passes.pipeline import runner
+from passes.pipeline import prechecks, runner
 from passes.pipeline.options import RunOptions
+from passes.program.entry import find_entry
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding import function_names, signature
@@ -73,28 +74,44 @@ class PropagateReport:
     dropped: tuple[Dropped, ...] = ()
 
 
-def propagate(program: Program, options: PropagateOptions | None = None) -> PropagateReport:
+def propagate(
+    program: Program, options: PropagateOptions | None = None, *, entry: str | None = None
+) -> PropagateReport:
     """Propagates shardings over ``program`` in place; propagating again changes nothing.
 
     Functions and calls stay; a function called with different shardings becomes several.
+
+    Args:
+      program: Its module may be replaced; handles into it are dead afterwards.
+      options: See `PropagateOptions`.
+      entry: The name of the entry function; found if not given.
 
     Raises:
       UserError: an argument or result of a public function is sharded over axes that do not divide it, or the program
         is none that Shardy takes (`pipeline.prechecks`).
     """
     options = options or PropagateOptions()
+    function = find_entry(program, entry)
     check_signatures(program)
-    unruled = populate(program, conservative=options.conservative, custom_stays=True)
-    found = tuple((program.where(u.op), u.message) for u in unruled)
-    del unruled  # handles into the module as it was
-    pipeline = _PIPELINE.replace("{conservative}", str(options.conservative).lower())
+    with function_names.entry_as_main(program, function):
+        unruled = _run_shardy(program, options.conservative)
+    _tidy(program, options)
+    signature.close(program)
+    return PropagateReport(unruled, tuple(drop_indivisible(program)))
+
+
+def _run_shardy(program: Program, conservative: bool) -> tuple[tuple[Where | None, str], ...]:
+    """Propagates, and returns the operations without a rule of their own."""
+    prechecks.check_for_sdy(program)
+    unruled = populate(program, conservative=conservative, custom_stays=True)
+    # The operations themselves do not outlive the passes.
+    placed = tuple((program.where(u.op), u.message) for u in unruled)
+    pipeline = _PIPELINE.replace("{conservative}", str(conservative).lower())
     # What Shardy warns of is in the report. Verifying after each pass takes longer than the passes do; what they leave
     # is verified when it is read.
     with function_names.kept(program), _mlir.record_diagnostics():
         runner.run(program, f"builtin.module({pipeline})", RunOptions(verify_each=False))
-    _tidy(program, options)
-    signature.close(program)
-    return PropagateReport(found, tuple(drop_indivisible(program)))
+    return placed
 
 
 def _tidy(program: Program, options: PropagateOptions) -> None:

@@ -91,12 +91,88 @@ func.func @main(%a: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x", 
     assert '[{"x"}, {}]' in to_text(program.module)
 
 
-@pytest.mark.parametrize("body", [CALLS])
-def test_propagating_twice_changes_nothing(body: str) -> None:
-    program = shard(body)
+# A loop that carries what a call in its body reads: propagation by priorities alone stops short of the second call.
+LOOP = """
+func.func private @row(%a: tensor<4x8xf32>, %i: tensor<i32>) -> tensor<8xf32> {
+  %z = stablehlo.constant dense<0> : tensor<i32>
+  %0 = stablehlo.dynamic_slice %a, %i, %z, sizes = [1, 8]
+    : (tensor<4x8xf32>, tensor<i32>, tensor<i32>) -> tensor<1x8xf32>
+  %1 = stablehlo.reshape %0 : (tensor<1x8xf32>) -> tensor<8xf32>
+  return %1 : tensor<8xf32>
+}
+func.func private @unsharded(%i: tensor<i32>) -> tensor<i32> {
+  %0 = stablehlo.add %i, %i : tensor<i32>
+  return %0 : tensor<i32>
+}
+func.func @main(%a: tensor<4x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"x"}]>},
+                %b: tensor<4x8xf32>, %w: tensor<8xf32>) -> (tensor<8xf32>, tensor<4x8xf32>) {
+  %zero = stablehlo.constant dense<0> : tensor<i32>
+  %one = stablehlo.constant dense<1> : tensor<i32>
+  %four = stablehlo.constant dense<4> : tensor<i32>
+  %0:4 = stablehlo.while(%i = %zero, %x = %w, %p = %a, %q = %b)
+    : tensor<i32>, tensor<8xf32>, tensor<4x8xf32>, tensor<4x8xf32>
+  cond {
+    %1 = stablehlo.compare LT, %i, %four : (tensor<i32>, tensor<i32>) -> tensor<i1>
+    stablehlo.return %1 : tensor<i1>
+  } do {
+    %1 = func.call @row(%p, %i) : (tensor<4x8xf32>, tensor<i32>) -> tensor<8xf32>
+    %2 = func.call @row(%q, %i) : (tensor<4x8xf32>, tensor<i32>) -> tensor<8xf32>
+    %3 = stablehlo.multiply %1, %2 : tensor<8xf32>
+    %4 = stablehlo.add %x, %3 : tensor<8xf32>
+    %5 = stablehlo.add %i, %one : tensor<i32>
+    %6 = func.call @unsharded(%5) : (tensor<i32>) -> tensor<i32>
+    stablehlo.return %5, %4, %p, %q : tensor<i32>, tensor<8xf32>, tensor<4x8xf32>, tensor<4x8xf32>
+  }
+  return %0#1, %0#3 : tensor<8xf32>, tensor<4x8xf32>
+}"""
+
+CONFLICT = """
+func.func @main(%a: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>},
+                %b: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"x"}]>}, %c: tensor<8xf32>)
+    -> (tensor<8x8xf32>, tensor<8xf32>) {
+  %0 = stablehlo.add %a, %b : tensor<8x8xf32>
+  %1 = sdy.sharding_constraint %0 <@mesh, [{"y"}, {?}]> : tensor<8x8xf32>
+  %2 = stablehlo.dot_general %1, %a, contracting_dims = [1] x [0]
+    : (tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x8xf32>
+  return %2, %c : tensor<8x8xf32>, tensor<8xf32>
+}"""
+
+
+@pytest.mark.parametrize("reshards", [True, False])
+@pytest.mark.parametrize("body", [CALLS, LOOP, CONFLICT])
+def test_propagating_twice_changes_nothing(body: str, reshards: bool) -> None:
+    program = shard(body, reshards=reshards)
     once = to_text(program.module)
-    propagate(program)
+    propagate(program, PropagateOptions(reshards=reshards))
     assert to_text(program.module) == once
+
+
+def test_both_calls_in_a_loop_are_sharded() -> None:
+    text = to_text(shard(LOOP).module)
+    assert text.count("call @row(") == 2
+    assert text.count("func.func private @row") == 1
+
+
+def test_the_signature_says_what_is_replicated() -> None:
+    text = to_text(shard(CONFLICT).module)
+    assert '%arg2: tensor<8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}]>}' in text
+    assert 'tensor<8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}]>}) {' in text
+    assert "?" not in text
+
+
+def test_constraints_become_reshards_for_planning_and_stay_for_others() -> None:
+    planned, readable = (to_text(shard(CONFLICT, reshards=r).module) for r in (True, False))
+    assert ("sdy.reshard" in planned, "sharding_constraint" in planned) == (True, False)
+    assert ("sdy.reshard" in readable, "sharding_constraint" in readable) == (False, True)
+
+
+def test_an_entry_function_that_is_not_main() -> None:
+    program = parse(MESH + CALLS.replace("@main", "@forward"))
+    propagate(program, entry="forward")
+    text = to_text(program.module)
+    assert "func.func @forward(" in text
+    assert "@main" not in text
+    assert text.replace("@forward", "@main") == to_text(shard(CALLS).module)
 
 
 def test_an_operation_without_a_rule_is_reported_where_it_stands() -> None:
