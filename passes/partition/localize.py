@@ -19,6 +19,7 @@ from passes.partition.collectives import Emitter
 from passes.partition.consistency import Verdict, check
 from passes.partition.planned import Reduction
 from passes.partition.shardings import CONTROL_FLOW, ShardingMap
+from passes.partition.trace import hand_over
 from passes.program import entry
 from passes.program.read import Program
 from passes.sharding.op_rules import RULE
@@ -111,6 +112,7 @@ class Localizer:
         expected = self.shardings.local_type(op.results[0].type, attr)
         if value.type != expected:
             raise self.error(op, f"it was lowered to {value.type} where {expected} was planned")
+        hand_over(op.results[0], value)
         op.results[0].replace_all_uses_with(value)
         self.discard(op)
         self.shardings.record(value, attr)

@@ -18,9 +18,10 @@ from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
 from passes.partition.side_table import Entry, SideTable
 from passes.partition.summary import Traffic, traffic
+from passes.partition.trace import number_operations, remove_marks, write_shardings
 from passes.pipeline import runner
 from passes.pipeline.prechecks import check_for_sdy
-from passes.program import entry
+from passes.program import entry, write
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.divisibility import check_signatures
@@ -43,6 +44,7 @@ class Report:
       replicated: Ops around which the plan replicates.
       propagation: What propagation reported: ops without a rule, axes dropped from dimensions they do not divide.
       unaliased: Arguments whose donation was dropped because the result now has another type.
+      numbered: With tracing, the global program as bytecode, its ops numbered; annotated, but not yet planned.
     """
 
     side_table: SideTable
@@ -50,6 +52,7 @@ class Report:
     replicated: list[Replicated]
     propagation: PropagateReport
     unaliased: list[str]
+    numbered: bytes | None = None
 
     def lines(self) -> list[str]:
         """The report for a terminal: the mesh, collectives with their bytes, and whatever did not go as planned."""
@@ -69,11 +72,16 @@ class Report:
         return found
 
 
-def partition(program: Program, entry_name: str | None = None) -> Report:
+def partition(program: Program, entry_name: str | None = None, *, trace: bool = False) -> Report:
     """Turns ``program``, which carries ``sdy`` shardings, into its per-device program in place.
 
     The module keeps the entry function only, under its name, and gets ``mhlo.num_partitions``. Partition ids number the
     devices.
+
+    Args:
+      entry_name: The entry function; ``None`` finds it.
+      trace: Keeps on each op which op of the global program it came from (`trace`) and reports that program. Equal ops
+        are then not merged, for they come from different ones.
 
     Raises:
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
@@ -87,15 +95,21 @@ def partition(program: Program, entry_name: str | None = None) -> Report:
     name, prime = _the_mesh(program, factor_axes(program.module))
     propagation = propagate(program)
     side_table = _side_table(program, name, prime)
+    number_operations(program.module)
+    numbered = write.to_bytecode(program.module) if trace else None
     localizer, replicated = plan(program, prime.mesh, meshes(program.module))
     function = entry.find_entry(program)
     localize_function(localizer, function)
+    if trace:
+        write_shardings(program.module, localizer.shardings, prime)
+    else:
+        remove_marks(program.module)
     unaliased = _clean(program, function, prime)
     axes_of_groups = {
         attr: tuple(a.text(prime.original) for a in prime.restore_axes(tuple(a.name for a in axes)))
         for attr, axes in localizer.emit.axes_of_groups.items()
     }
-    return Report(side_table, traffic(program.module, axes_of_groups), replicated, propagation, unaliased)
+    return Report(side_table, traffic(program.module, axes_of_groups), replicated, propagation, unaliased, numbered)
 
 
 def _keep_only(program: Program, function: Any) -> None:
@@ -141,7 +155,7 @@ def _clean(program: Program, function: Any, prime: PrimeMesh) -> list[str]:
     module = program.module
     for op in operations(module):
         attributes = op.attributes
-        for key in ("sdy.sharding", "sdy.sharding_rule", "shlo.number"):
+        for key in ("sdy.sharding", "sdy.sharding_rule"):
             if key in attributes:
                 del attributes[key]
     for op in list(module.body.operations):

@@ -14,6 +14,7 @@ from passes import _mlir
 from passes.partition import rows
 from passes.partition.localize import Localizer, error_for
 from passes.partition.shardings import ShardingMap
+from passes.partition.trace import number_of
 from passes.pipeline import runner
 from passes.program import write
 from passes.program.entry import find_entry
@@ -32,9 +33,6 @@ PIPELINE = (
 # What the rows can lower beyond local types.
 SUPPORT = Support()
 
-# The number an op is known by across planning; the native passes keep unknown attributes where they are.
-_NUMBER = "shlo.number"
-
 # Each round replicates the ops that the last one could not lower. Replicating an op can only hand its neighbours more
 # replicated operands, so two rounds suffice in practice; the bound turns a surprise into an error.
 _ROUNDS = 8
@@ -50,7 +48,7 @@ class Replicated:
 
 
 def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[Replicated]]:
-    """Plans ``program`` in place.
+    """Plans ``program``, whose ops are numbered (`trace.number_operations`), in place.
 
     Returns:
       A localizer that has read the planned shardings and found every op fit for lowering, and the ops that had to be
@@ -60,11 +58,9 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
       UserError: an op cannot be planned even with everything about it replicated.
     """
     populate(program, SUPPORT)
-    for number, op in enumerate(operations(program.module)):
+    for op in operations(program.module):
         if op.name not in rows.ROWS and RULE in op.attributes:
             op.attributes[RULE] = encode(unknown(op))
-        if RULE in op.attributes:
-            op.attributes[_NUMBER] = _mlir.ir.IntegerAttr.get(_i64(), number)
     replicated: dict[int, Replicated] = {}
     ruled = write.to_bytecode(program.module)
     for _ in range(_ROUNDS):
@@ -95,22 +91,13 @@ def _replicate(
     """
     found = {}
     for op, reason in problems:
-        number = _number(op)
+        number = number_of(op)
         if number is None or number in replicated:
             raise error_for(program, op, reason)
         found[number] = Replicated(str(op.name), str(program.where(op) or program.source), reason)
     replicated |= found
     program.module = _mlir.ir.Module.parse(ruled, _mlir.context())
     for op in operations(program.module):
-        if _number(op) in found:
+        if number_of(op) in found:
             op.attributes[RULE] = encode(unknown(op))
     return write.to_bytecode(program.module)
-
-
-def _number(op: Any) -> int | None:
-    attributes = op.attributes
-    return int(_mlir.ir.IntegerAttr(attributes[_NUMBER]).value) if _NUMBER in attributes else None
-
-
-def _i64() -> Any:
-    return _mlir.ir.IntegerType.get_signless(64, _mlir.context())

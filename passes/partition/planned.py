@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
 from passes.partition.collectives import Axes
+from passes.partition.trace import hand_over
 
 if TYPE_CHECKING:
     from passes.partition.localize import Localizer
@@ -69,6 +70,7 @@ def all_slice(localizer: Localizer, op: Any) -> None:
     rest = tuple(axis for axis in reduction.axes if axis not in split)
     if rest:
         scattered = localizer.emit.all_reduce(scattered, rest, kind, point, location)
+    hand_over(value, scattered)
     localizer.replace(op, scattered, _out(op))
     localizer.discard(value.owner.operation)
 
@@ -106,6 +108,7 @@ def all_reduce(localizer: Localizer, op: Any) -> None:
     reduction = Reduction(_axes(localizer, reduced_axes(op)), localizer.partial.get(value, "stablehlo.add"))
     point = _mlir.ir.InsertionPoint(op)
     result = localizer.emit.all_reduce(value, reduction.axes, reduction.kind, point, op.location)
+    hand_over(value, result)
     localizer.partial[result] = reduction.kind
     localizer.reductions[result] = reduction
     localizer.replace(op, result, _out(op))
@@ -117,6 +120,7 @@ def reduce_scatter(localizer: Localizer, op: Any) -> None:
     kind = localizer.partial.get(value, "stablehlo.add")
     point = _mlir.ir.InsertionPoint(op)
     result = localizer.emit.reduce_scatter(value, _gained(localizer, op), kind, point, op.location)
+    hand_over(value, result)
     localizer.partial[result] = kind
     localizer.replace(op, result, _out(op))
 
