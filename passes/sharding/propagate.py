@@ -31,7 +31,7 @@ from passes.sharding.signature import SHARDING
 
 # Shardy's own pipeline (as `sdy-propagation-pipeline` prints it) without what we do ourselves: sharding rules are
 # written before it, so that propagation finds the corrected ones; the partition stage inserts reshards. Propagation in
-# the order of priorities may stop short where a call meets a loop; the second one goes on from there.
+# the order of priorities may stop short (seen at calls in loops); the second one goes on to the fixed point.
 _PIPELINE = """
 symbol-dce, sdy-lift-inlined-meshes, sdy-remove-size-one-axes, sdy-propagate-sharding-from-func-to-call,
 sdy-constant-or-scalar-splitter, symbol-dce, sdy-manual-axes-cleanup, sdy-add-data-flow-edges,
