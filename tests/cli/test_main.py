@@ -146,6 +146,25 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "<stdout>: error: cannot write the result: No space left on device\n")
 
 
+@pytest.mark.parametrize(("entry", "words"), [("console", ["opt"]), ("console_opt", [])])
+def test_installed_commands_end_cleanly(entry: str, words: list[str], tmp_path: Path) -> None:
+    """They skip the interpreter's own end, so the whole output, handlers at exit and the exit code are checked."""
+    long = "".join(f"func.func @f{i}(%a: tensor<4xf32>) -> tensor<4xf32> {{ return %a : tensor<4xf32> }}\n"
+                   for i in range(3000))
+    script = (
+        "import atexit, pathlib, sys\natexit.register(pathlib.Path(sys.argv.pop(1)).touch)\n"
+        f"from passes.cli.main import {entry}\n{entry}()"
+    )
+    for source, code in ((long, 0), ("module {", 1)):
+        mark = tmp_path / f"left with {code}"
+        done = subprocess.run([sys.executable, "-c", script, str(mark), *words], input=source, capture_output=True,
+                              text=True, check=False)
+        assert done.returncode == code
+        assert done.stdout.count("func.func @f") == (3000 if code == 0 else 0)
+        assert (done.stderr == "") == (code == 0)
+        assert mark.exists()
+
+
 @pytest.mark.parametrize(
     ("redirection", "message"),
     [
