@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
@@ -73,6 +74,7 @@ class Child:
         return (fatal or lines[-1:] or [""])[0].strip()
 
 
+_lock = threading.Lock()
 _running: list[Child] = []
 
 
@@ -106,10 +108,9 @@ def run(engine: str, job: Job, timeout: float | None = None) -> list[list[np.nda
       UserError: the engine refused the job.
       NativeFailure: the child died or ran out of time.
     """
-    child = _child()
-    with tempfile.TemporaryDirectory(prefix="shlo-run-") as name:
-        folder = Path(name)
-        job.save(folder)
+    with _lock, tempfile.TemporaryDirectory(prefix="shlo-run-") as name:
+        child = _child()
+        job.save(Path(name))
         try:
             answer = child.ask({"engine": engine, "folder": name}, timeout)
         except TimeoutError:
@@ -119,18 +120,21 @@ def run(engine: str, job: Job, timeout: float | None = None) -> list[list[np.nda
             stop_all()
             raise
         if answer is None:
-            raise _death(engine, child)
+            raise _death(engine, job, child)
         if "error" in answer:
             raise UserError(answer["error"])
-        return load_results(folder)
+        return load_results(Path(name))
 
 
-def _death(engine: str, child: Child) -> NativeFailure:
+def _death(engine: str, job: Job, child: Child) -> NativeFailure:
     code = child.process.wait()
     words = child.last_words()
     stop_all()
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-    return NativeFailure(f"the process that ran the program on {engine} {how}" + (f": {words}" if words else ""))
+    with tempfile.NamedTemporaryFile(prefix="shlo-reproducer-", suffix=".mlirbc", delete=False) as file:
+        file.write(job.code)
+    reason = f": {words}" if words else ""
+    return NativeFailure(f"the process that ran the program on {engine} {how}{reason}; its module is in {file.name}")
 
 
 @functools.cache

@@ -6,9 +6,11 @@ Each argument draws from its own stream (seed, position), so an argument keeps i
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import ml_dtypes
 import numpy as np
@@ -148,32 +150,15 @@ def _read(path: str) -> dict[str, np.ndarray]:
         raise UserError("there is no such file", Where(path))
     try:
         # Never unpickle: an input file may come from anyone.
-        with np.load(path, allow_pickle=False) if path.endswith(".npz") else _single(path) as found:
-            return {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError) as error:
+        with Path(path).open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return {"0": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(f"damaged or unsupported numpy file: {error}", Where(path)) from None
 
 
-class _single:
-    """A ``.npy`` file in the form of a ``.npz`` with the one array ``0``."""
-
-    files = ("0",)
-
-    def __init__(self, path: str) -> None:
-        self._array = np.load(path, allow_pickle=False)
-
-    def __enter__(self) -> _single:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return np.asarray(self._array)
-
-
 def _pick(path: str, arrays: dict[str, np.ndarray], value: Value, type: TensorType) -> np.ndarray:
-    keys = (value.name, f"arg{value.index}", str(value.index), f"arr_{value.index}")
+    keys = dict.fromkeys((value.name, f"arg{value.index}", str(value.index), f"arr_{value.index}"))
     found = next((arrays[key] for key in keys if key in arrays), None)
     if found is None:
         names = ", ".join(arrays)

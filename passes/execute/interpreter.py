@@ -72,7 +72,7 @@ _CARRIERS = {
     "bf16": _Carrier("ui16", "stablehlo.bitcast_convert"),
     **dict.fromkeys(
         (
-            "f8E3M4", "f8E4M3", "f8E4M3FN", "f8E4M3FNUZ", "f8E4M3B11FNUZ", "f8E5M2", "f8E5M2FNUZ",
+            "f8E3M4", "f8E4M3", "f8E4M3FN", "f8E4M3FNUZ", "f8E4M3B11FNUZ", "f8E5M2", "f8E5M2FNUZ", "f8E8M0FNU",
         ), _BITS_8,
     ),
     "i2": _Carrier("i8", "stablehlo.convert"),
