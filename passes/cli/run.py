@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     arrays = executor.run_global(program, given.arrays, entry=args.entry)
     names = [v.name for v in results(find_entry(program, args.entry))]
     print(table(names, arrays))
-    print(f"executed on one device ({executor.title}), {given.description}")
+    print(f"executed on {executor.place(program)}, {given.description}")
     if args.save:
         _save(args.save, names, arrays)
     return EXIT_OK

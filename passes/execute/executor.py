@@ -39,6 +39,11 @@ class Executor:
         """The engine as reports name it."""
         return TITLES[self.engine]
 
+    def place(self, program: Program) -> str:
+        """Where `run_global` runs ``program``, in words."""
+        devices = prepare.manual_devices(program)
+        return f"{devices} virtual devices, partitioned by XLA" if devices else f"one device ({self.title})"
+
     def run_global(self, program: Program, inputs: list[np.ndarray], *, entry: str | None = None) -> list[np.ndarray]:
         """Runs a global program on one device; inputs and results in the order of the entry's signature.
 
