@@ -1,4 +1,4 @@
-"""A traced per-device program says of every op which op of the global program it stands for, and how its results lie."""
+"""A traced per-device program says which op of the global program each op stands for, and how its results lie."""
 
 from __future__ import annotations
 
