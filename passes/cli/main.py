@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "partition": ("passes.cli.partition", "turn a sharded program into the program of one device"),
     "verify": ("passes.cli.verify", "execute two programs and compare their results"),
     "run": ("passes.cli.run", "execute a program and describe its results"),
+    "reduce": ("passes.cli.reduce", "make a program as small as it can be while a test still holds for it"),
     "passes": ("passes.cli.passes_command", "print the reference of all passes and their options"),
 }
 
