@@ -19,7 +19,7 @@ from passes.partition.collectives import Emitter
 from passes.partition.consistency import Verdict, check
 from passes.partition.planned import Reduction
 from passes.partition.shardings import CONTROL_FLOW, ShardingMap
-from passes.partition.trace import hand_over
+from passes.partition.trace import hand_over, stand_for
 from passes.program import entry
 from passes.program.read import Program
 from passes.sharding.op_rules import RULE
@@ -113,6 +113,8 @@ class Localizer:
         if value.type != expected:
             raise self.error(op, f"it was lowered to {value.type} where {expected} was planned")
         hand_over(op.results[0], value)
+        if op.name.startswith("sdy."):
+            stand_for(value, op.operands[0])
         op.results[0].replace_all_uses_with(value)
         self.discard(op)
         self.shardings.record(value, attr)
@@ -134,6 +136,7 @@ class Localizer:
                 point = _mlir.ir.InsertionPoint(op)
                 moved = self.emit.reshard(value, source or whole, target or whole, point, op.location)
                 self.shardings.record(moved, attr)
+                stand_for(moved, value)
                 op.operands[i] = moved
 
     def error(self, op: Any, reason: str) -> UserError:

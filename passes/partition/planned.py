@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
 from passes.partition.collectives import Axes
-from passes.partition.trace import hand_over
+from passes.partition.trace import hand_over, mark_partial
 
 if TYPE_CHECKING:
     from passes.partition.localize import Localizer
@@ -109,6 +109,7 @@ def all_reduce(localizer: Localizer, op: Any) -> None:
     point = _mlir.ir.InsertionPoint(op)
     result = localizer.emit.all_reduce(value, reduction.axes, reduction.kind, point, op.location)
     hand_over(value, result)
+    mark_partial(value, result, reduction.axes, reduction.kind)
     localizer.partial[result] = reduction.kind
     localizer.reductions[result] = reduction
     localizer.replace(op, result, _out(op))
@@ -121,6 +122,7 @@ def reduce_scatter(localizer: Localizer, op: Any) -> None:
     point = _mlir.ir.InsertionPoint(op)
     result = localizer.emit.reduce_scatter(value, _gained(localizer, op), kind, point, op.location)
     hand_over(value, result)
+    mark_partial(value, result, tuple(axis for axes in _gained(localizer, op) for axis in axes), kind)
     localizer.partial[result] = kind
     localizer.replace(op, result, _out(op))
 

@@ -94,7 +94,7 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
 
 
 def _entry_from_json(data: dict[str, Any], mesh: Mesh) -> Entry:
-    dims = tuple(tuple(_axis(text, mesh) for text in axes) for axes in data["dims"])
+    dims = tuple(tuple(axis_from_text(text, mesh) for text in axes) for axes in data["dims"])
     if len(dims) != len(data["global_shape"]):
         raise ValueError(f"{data['name']} has {len(data['global_shape'])} dimensions and {len(dims)} shardings")
     return Entry(
@@ -106,7 +106,12 @@ def _entry_from_json(data: dict[str, Any], mesh: Mesh) -> Entry:
     )
 
 
-def _axis(text: str, mesh: Mesh) -> Axis:
+def axis_from_text(text: str, mesh: Mesh) -> Axis:
+    """The axis, or part of one, that `Axis.text` wrote.
+
+    Raises:
+      KeyError: the mesh has no such axis.
+    """
     part = _PART.fullmatch(text)
     if part is None:
         return mesh.axis(text)

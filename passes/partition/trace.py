@@ -5,23 +5,51 @@ While planning every op carries ``shlo.number``. With tracing on, the per-device
 
   %5 = "stablehlo.all_reduce"(%4) ... {shlo.number = 17, shlo.result = 0, shlo.sharding = "[[[\\"data\\"], []]]"}
 
-``shlo.result`` stands where an op holds one result of the original only, such as the collective that completes it.
+``shlo.result`` stands where an op holds one result of the original only, such as the collective that completes it or
+one that moves it. One that moves an argument has ``shlo.argument`` instead of a number. Ops whose results are summands
+of a collective carry ``shlo.partial``: per result, which value of the original they add up to, over which axes and by
+which op.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
 from passes.partition.prime_axes import PrimeMesh
-from passes.partition.shardings import ShardingMap
+from passes.partition.shardings import Axes, ShardingMap
+from passes.partition.side_table import axis_from_text
 from passes.program.walk import operations
+from passes.sharding.mesh import Axis, Mesh, Sharding
 
 NUMBER = "shlo.number"
 RESULT = "shlo.result"
+ARGUMENT = "shlo.argument"
+PARTIAL = "shlo.partial"
 SHARDING = "shlo.sharding"
-MARKS = (NUMBER, RESULT, SHARDING)
+MARKS = (NUMBER, RESULT, ARGUMENT, PARTIAL, SHARDING)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which value of the global program a result of the per-device program is.
+
+    Attributes:
+      number: The number of the op that makes it; ``None`` for an argument of the entry function.
+      result: Which of that op's results, or which argument.
+      sharding: How it lies.
+      reduced: The axes over which devices hold summands of it; empty if they hold it.
+      kind: The op that combines them, such as ``stablehlo.add``; empty without them.
+    """
+
+    number: int | None
+    result: int
+    sharding: Sharding
+    reduced: Axes = ()
+    kind: str = ""
 
 
 def number_operations(module: Any) -> None:
@@ -51,12 +79,90 @@ def hand_over(source: Any, target: Any) -> None:
         del marks[NUMBER]
 
 
+def mark_partial(value: Any, completed: Any, axes: Axes, kind: str) -> None:
+    """Notes that ``value`` holds summands of ``completed``, over ``axes``, which ``kind`` combines.
+
+    To be called once the op of ``completed`` stands for the value (`hand_over`).
+    """
+    giver, marks = value.owner, completed.owner.operation.attributes
+    if isinstance(giver, _mlir.ir.Block) or NUMBER not in marks:
+        return
+    attributes = giver.operation.attributes
+    found = json.loads(_mlir.ir.StringAttr(attributes[PARTIAL]).value) if PARTIAL in attributes else {}
+    number, result = (_mlir.ir.IntegerAttr(marks[key]).value for key in (NUMBER, RESULT))
+    axis_names = [axis.name for axis in axes]
+    found[str(value.result_number)] = {"number": number, "result": result, "axes": axis_names, "kind": kind}
+    attributes[PARTIAL] = _text(found)
+
+
+def stand_for(moved: Any, source: Any) -> None:
+    """Lets the op of ``moved``, unless it stands for a value already, stand for the value that ``source`` holds."""
+    ir = _mlir.ir
+    if isinstance(moved.owner, ir.Block) or NUMBER in moved.owner.operation.attributes:
+        return
+    receiver, giver = moved.owner.operation.attributes, source.owner
+    if isinstance(giver, ir.Block):
+        if giver.owner.operation.name == "func.func":
+            receiver[ARGUMENT] = _integer(source.arg_number)
+        return
+    marks = giver.operation.attributes
+    if PARTIAL in marks:
+        return
+    if ARGUMENT in marks:
+        receiver[ARGUMENT] = marks[ARGUMENT]
+    elif NUMBER in marks:
+        receiver[NUMBER] = marks[NUMBER]
+        receiver[RESULT] = marks[RESULT] if RESULT in marks else _integer(source.result_number)
+
+
 def write_shardings(module: Any, shardings: ShardingMap, prime: PrimeMesh) -> None:
-    """Writes ``shlo.sharding`` on every numbered op: per result, per dimension, the axes as users write them."""
+    """Writes ``shlo.sharding`` on every marked op: per result, per dimension, the axes as users write them."""
     for op in operations(module):
-        if NUMBER in op.attributes:
+        if any(key in op.attributes for key in (NUMBER, ARGUMENT, PARTIAL)):
             found = [_dims(shardings[v], v.type, prime) for v in op.results]
-            op.attributes[SHARDING] = _mlir.ir.StringAttr.get(json.dumps(found), _mlir.context())
+            op.attributes[SHARDING] = _text(found)
+        if PARTIAL in op.attributes:
+            partial = json.loads(_mlir.ir.StringAttr(op.attributes[PARTIAL]).value)
+            for entry in partial.values():
+                entry["axes"] = [a.text(prime.original) for a in prime.restore_axes(tuple(entry["axes"]))]
+            op.attributes[PARTIAL] = _text(partial)
+
+
+def held(op: Any, mesh: Mesh) -> list[Held | None]:
+    """What each result of an op of a traced program is; ``None`` where that is not known.
+
+    Raises:
+      ValueError, KeyError: the marks were not written by `write_shardings` for this ``mesh``.
+    """
+    attributes, ir = op.attributes, _mlir.ir
+    if SHARDING not in attributes:
+        return [None] * len(op.results)
+
+    def integer(key: str) -> int | None:
+        return int(ir.IntegerAttr(attributes[key]).value) if key in attributes else None
+
+    shardings = [_sharding(dims, mesh) for dims in json.loads(ir.StringAttr(attributes[SHARDING]).value)]
+    partial = json.loads(ir.StringAttr(attributes[PARTIAL]).value) if PARTIAL in attributes else {}
+    number, argument, only = integer(NUMBER), integer(ARGUMENT), integer(RESULT)
+    found: list[Held | None] = []
+    for index, sharding in enumerate(shardings):
+        summands = partial.get(str(index))
+        if summands is not None:
+            axes = _axes(summands["axes"], mesh)
+            found.append(Held(summands["number"], summands["result"], sharding, axes, summands["kind"]))
+        elif argument is not None:
+            found.append(Held(None, argument, sharding))
+        else:
+            found.append(None if number is None else Held(number, index if only is None else only, sharding))
+    return found
+
+
+def _sharding(dims: Iterable[Iterable[str]], mesh: Mesh) -> Sharding:
+    return Sharding(mesh, tuple(_axes(axes, mesh) for axes in dims))
+
+
+def _axes(texts: Iterable[str], mesh: Mesh) -> tuple[Axis, ...]:
+    return tuple(axis_from_text(text, mesh) for text in texts)
 
 
 def remove_marks(module: Any) -> None:
@@ -72,6 +178,10 @@ def _dims(sharding: Any, type: Any, prime: PrimeMesh) -> list[list[str]]:
         rank = _mlir.ir.RankedTensorType(type).rank if isinstance(type, _mlir.ir.RankedTensorType) else 0
         return [[] for _ in range(rank)]
     return [[axis.text(prime.original) for axis in axes] for axes in prime.restore(sharding).dims]
+
+
+def _text(data: Any) -> Any:
+    return _mlir.ir.StringAttr.get(json.dumps(data), _mlir.context())
 
 
 def _integer(value: int) -> Any:
