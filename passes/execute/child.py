@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import json
 import os
 import select
@@ -28,7 +27,11 @@ from passes.errors import NativeFailure, UserError
 from passes.execute.job import Job, load_job, load_results, save_results
 
 # Engine name -> module with `execute(job)`.
-ENGINES = {"xla": "passes.execute.xla_cpu", "interpreter": "passes.execute.interpreter"}
+ENGINES = {
+    "xla": "passes.execute.xla_cpu",
+    "interpreter": "passes.execute.interpreter",
+    "plugin": "passes.execute.plugin",
+}
 
 
 class Child:
@@ -57,10 +60,19 @@ class Child:
 
     def ask(self, request: dict[str, Any], timeout: float | None) -> dict[str, Any] | None:
         """Sends one request and waits for its answer; ``None`` if the child died. Raises TimeoutError."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        self.send(request)
+        return self.receive(timeout)
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Sends one request; a child that died says so when its answer is received."""
+        assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
+
+    def receive(self, timeout: float | None) -> dict[str, Any] | None:
+        """Waits for the answer to a request; ``None`` if the child died. Raises TimeoutError."""
+        assert self.process.stdout is not None
         if not select.select([self.process.stdout], [], [], timeout)[0]:
             raise TimeoutError
         line = self.process.stdout.readline()
@@ -120,27 +132,38 @@ def run(engine: str, job: Job, timeout: float | None = None) -> list[list[np.nda
             stop_all()
             raise
         if answer is None:
-            raise _death(engine, job, child)
+            failure = death(f"the process that ran the program on {engine}", job, child)
+            stop_all()
+            raise failure
         if "error" in answer:
             raise UserError(answer["error"])
         return load_results(Path(name))
 
 
-def _death(engine: str, job: Job, child: Child) -> NativeFailure:
+def death(who: str, job: Job, child: Child) -> NativeFailure:
+    """The error about ``child``, which died running ``job``; it keeps the job's module."""
     code = child.process.wait()
     words = child.last_words()
-    stop_all()
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
     with tempfile.NamedTemporaryFile(prefix="shlo-reproducer-", suffix=".mlirbc", delete=False) as file:
         file.write(job.code)
     reason = f": {words}" if words else ""
-    return NativeFailure(f"the process that ran the program on {engine} {how}{reason}; its module is in {file.name}")
+    return NativeFailure(f"{who} {how}{reason}; its module is in {file.name}")
 
 
-@functools.cache
-def engine_module(name: str) -> Any:
-    """The module that implements an engine."""
-    return import_module(ENGINES[name])
+def execute(engine: str, job: Job) -> list[list[np.ndarray]]:
+    """Runs ``job`` in this process. An engine may name what it runs on: ``plugin:PATH``."""
+    name, _, argument = engine.partition(":")
+    found: list[list[np.ndarray]] = import_module(ENGINES[name]).execute(job, *([argument] if argument else []))
+    return found
+
+
+def _run_request(request: dict[str, Any], job: Job) -> list[list[np.ndarray]]:
+    if "seat" not in request:
+        return execute(request["engine"], job)
+    from passes.execute.xla_cpu import Seat, execute_seated
+
+    return execute_seated(job, Seat(**request["seat"]))
 
 
 def _serve() -> None:
@@ -151,7 +174,7 @@ def _serve() -> None:
         request = json.loads(line)
         folder = Path(request["folder"])
         try:
-            save_results(folder, engine_module(request["engine"]).execute(load_job(folder)))
+            save_results(folder / request.get("into", ""), _run_request(request, load_job(folder)))
             answer = {}
         except UserError as error:
             answer = {"error": error.message}

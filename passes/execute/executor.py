@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from passes.errors import UserError
-from passes.execute import child, prepare
+from passes.execute import child, prepare, processes
 from passes.execute.arrays import TensorType, tensor_type
 from passes.execute.job import Job, Kind
 from passes.program.entry import Value, arguments, find_entry, results
 from passes.program.read import Program
 
 # Engine -> its name in reports.
-TITLES = {"xla": "XLA CPU", "interpreter": "StableHLO interpreter"}
+TITLES = {"xla": "XLA CPU", "interpreter": "StableHLO interpreter", "plugin": "PJRT plugin"}
 
 # ``per_device[value][device]``: the shard of an argument or result that a device holds.
 Shards = list[list[np.ndarray]]
@@ -25,19 +25,23 @@ class Executor:
     """Runs programs on one engine.
 
     Attributes:
-      engine: A name in `child.ENGINES`.
+      engine: A name in `child.ENGINES`; ``plugin:PLATFORM`` for a PJRT plugin.
       isolated: Whether native code runs in a child process, so that its death is an error and not ours.
       timeout: Seconds until an isolated run is given up; ``None`` waits for ever.
+      processes: How many processes share the devices of a per-device program (XLA's CPU backend only).
     """
 
     engine: str = "xla"
     isolated: bool = True
     timeout: float | None = None
+    processes: int = 1
 
     @property
     def title(self) -> str:
         """The engine as reports name it."""
-        return TITLES[self.engine]
+        name, _, platform = self.engine.partition(":")
+        together = f", {self.processes} processes" if self.processes > 1 else ""
+        return TITLES[name] + (f" {platform}" if platform else "") + together
 
     def place(self, program: Program) -> str:
         """Where `run_global` runs ``program``, in words."""
@@ -90,9 +94,11 @@ class Executor:
         return [shards[0][tuple(slice(s) for s in t.shape)] for shards, t in zip(found, types, strict=True)]
 
     def _run(self, job: Job) -> Shards:
+        if self.processes > 1 and job.kind == "per-device":
+            return processes.run(job, self.processes, self.timeout)
         if self.isolated:
             return child.run(self.engine, job, self.timeout)
-        found: Shards = child.engine_module(self.engine).execute(job)
+        found: Shards = child.execute(self.engine, job)
         return found
 
 

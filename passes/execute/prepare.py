@@ -7,10 +7,12 @@ per-device program therefore runs as N replicas of one partition, where the flat
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 from passes import _mlir
 from passes.errors import UserError
+from passes.execute.moves import create, integer, part, reduced, replica_groups, reshape, retyped, shape_of
 from passes.program.entry import find_entry, functions, symbol_name
 from passes.program.read import Program
 from passes.program.walk import operations
@@ -44,6 +46,9 @@ def global_code(program: Program, entry: str | None = None) -> bytes:
 
 def per_device_code(program: Program, entry: str | None = None) -> bytes:
     """The per-device ``program`` as bytecode for N replicas.
+
+    Reductions over devices become gathers and a reduction in the order of the group, so that the bits of a sum depend
+    neither on how devices are spread over processes nor on who comes first, and a maximum keeps NaN.
 
     Raises:
       UserError: a collective groups its devices in a way that replicas cannot express.
@@ -165,6 +170,8 @@ def _partitions_to_replicas(program: Program, module: Any) -> None:
                 del op.attributes["channel_handle"]
         elif op.name in _FLATTENED_IDS:
             _check_flattened(program, op)
+            if op.name in _ORDERED:
+                _reduce_in_order(op)
         else:
             _replace_partition_id(op)
 
@@ -185,6 +192,50 @@ def _replace_partition_id(op: Any) -> None:
     )
     op.results[0].replace_all_uses_with(replica.results[0])
     op.erase()
+
+
+def _reduce_in_order(op: Any) -> None:
+    groups = replica_groups(op, 1)
+    # Groups of unequal size cannot be gathered, and large ones would make large programs; XLA reduces those its way.
+    if any(len(g) != len(groups[0]) for g in groups) or not 1 < len(groups[0]) <= _LARGEST_GROUP:
+        return
+    with _mlir.ir.InsertionPoint(op), op.location:
+        for operand, result in zip(op.operands, op.results, strict=True):
+            result.replace_all_uses_with(_ORDERED[op.name](op, operand, len(groups[0])))
+    op.erase()
+
+
+def _all_reduce_in_order(op: Any, operand: Any, size: int) -> Any:
+    shape = shape_of(operand)
+    row = reshape(operand, [1, *shape])
+    gathered = create(
+        "stablehlo.all_gather", [row], retyped(operand, [size, *shape]),
+        all_gather_dim=_i64(0), **{name: op.attributes[name] for name in _GROUPING},
+    )
+    return reduced(op, [reshape(part(gathered, 0, index, size), shape) for index in range(size)])
+
+
+def _reduce_scatter_in_order(op: Any, operand: Any, size: int) -> Any:
+    """Every device sends each other one the part that is its to reduce."""
+    dim = integer(op, "scatter_dimension")
+    swapped = create(
+        "stablehlo.all_to_all", [operand], operand.type, replica_groups=op.attributes["replica_groups"],
+        split_dimension=_i64(dim), concat_dimension=_i64(dim), split_count=_i64(size),
+    )
+    return reduced(op, [part(swapped, dim, index, size) for index in range(size)])
+
+
+# The attributes that say who takes part.
+_GROUPING = ("replica_groups", "channel_handle", "use_global_device_ids")
+_LARGEST_GROUP = 64
+_ORDERED: dict[str, Callable[[Any, Any, int], Any]] = {
+    "stablehlo.all_reduce": _all_reduce_in_order,
+    "stablehlo.reduce_scatter": _reduce_scatter_in_order,
+}
+
+
+def _i64(value: int) -> Any:
+    return _mlir.ir.IntegerAttr.get(_mlir.ir.IntegerType.get_signless(64), value)
 
 
 def _bytecode(module: Any) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import UserError
+from passes.execute.moves import concatenate, constant, integer, part, redirect, reduced, replica_groups, zeros
 from passes.program.entry import functions, symbol_name
 
 # A value of the per-device program on one device -> its copy.
@@ -110,7 +111,7 @@ class _Unroller:
         for device in range(self.devices):
             if depends or not device:
                 new = op.clone(place)
-                _redirect(new, copies[device])
+                redirect(new, copies[device])
                 results = list(new.results)
             copies[device].update(zip(op.results, results, strict=True))
 
@@ -152,17 +153,6 @@ def _keep_first_operand(block: Any) -> None:
     _mlir.ir.Operation.create(name, operands=[predicate], ip=_mlir.ir.InsertionPoint(block), loc=location)
 
 
-def _redirect(op: Any, copies: Copies) -> None:
-    """Makes a cloned op, and ops in its regions, use the copies of what the original used."""
-    for index, operand in enumerate(op.operands):
-        if operand in copies:
-            op.operands[index] = copies[operand]
-    for region in op.regions:
-        for block in region.blocks:
-            for nested in block.operations:
-                _redirect(nested.operation, copies)
-
-
 def _functions_that_talk(named: dict[str, Any]) -> frozenset[str]:
     """The functions that hold a collective, or call one that does."""
     talks: frozenset[str] = frozenset()
@@ -187,123 +177,41 @@ def op_talks(op: Any, functions_that_talk: frozenset[str]) -> bool:
     )
 
 
-def _int(op: Any, name: str) -> int:
-    return int(_mlir.ir.IntegerAttr(op.attributes[name]).value)
-
-
-def _groups(op: Any, devices: int) -> list[list[int]]:
-    """Replica groups without the -1 that pad groups of unequal size; no groups are one group of all."""
-    attribute = _mlir.ir.DenseIntElementsAttr(op.attributes["replica_groups"])
-    rows, columns = _mlir.ir.ShapedType(attribute.type).shape
-    numbers = list(attribute)
-    groups = [[d for d in numbers[r * columns : (r + 1) * columns] if d >= 0] for r in range(rows)]
-    return groups if any(groups) else [list(range(devices))]
-
-
 def _per_group(move: Callable[[Any, list[Any]], list[Any]]) -> Callable[[Any, list[Any], int], list[Any]]:
     """Applies ``move``, from the group's inputs to its outputs, to every group."""
 
     def apply(op: Any, inputs: list[Any], devices: int) -> list[Any]:
         outputs: list[Any] = [None] * devices
-        for group in _groups(op, devices):
+        for group in replica_groups(op, devices):
             for device, value in zip(group, move(op, [inputs[d] for d in group]), strict=True):
                 outputs[device] = value
-        return [_zeros(op.results[0].type) if value is None else value for value in outputs]
+        return [zeros(op.results[0].type) if value is None else value for value in outputs]
 
     return apply
 
 
-def _zeros(type: Any) -> Any:
-    element = str(_mlir.ir.RankedTensorType(type).element_type)
-    zero = "(0.0, 0.0)" if element.startswith("complex") else "0" if element.lstrip("u").startswith("i") else "0.0"
-    zero = "false" if element == "i1" else zero
-    return _constant(_mlir.ir.Attribute.parse(f"dense<{zero}> : {type}"))
-
-
-def _constant(attribute: Any) -> Any:
-    return _create("stablehlo.constant", [], attribute.type, value=attribute)
-
-
-def _create(name: str, operands: list[Any], type: Any, **attributes: Any) -> Any:
-    return _mlir.ir.Operation.create(name, results=[type], operands=operands, attributes=attributes).results[0]
-
-
 def _device_ids(op: Any, inputs: list[Any], devices: int) -> list[Any]:
     type = op.results[0].type
-    return [_constant(_mlir.ir.Attribute.parse(f"dense<{device}> : {type}")) for device in range(devices)]
-
-
-def _resized(value: Any, dim: int, size: int) -> Any:
-    """The type of ``value`` with dimension ``dim`` of ``size``."""
-    type = _mlir.ir.RankedTensorType(value.type)
-    shape = list(type.shape)
-    shape[dim] = size
-    return _mlir.ir.RankedTensorType.get(shape, type.element_type)
-
-
-def _concatenate(values: list[Any], dim: int) -> Any:
-    size = _mlir.ir.RankedTensorType(values[0].type).shape[dim] * len(values)
-    i64 = _mlir.ir.IntegerType.get_signless(64)
-    number = _mlir.ir.IntegerAttr.get(i64, dim)
-    return _create("stablehlo.concatenate", values, _resized(values[0], dim, size), dimension=number)
-
-
-def _part(value: Any, dim: int, index: int, parts: int) -> Any:
-    """Part ``index`` of ``parts`` equal ones along ``dim``."""
-    array = _mlir.ir.DenseI64ArrayAttr.get
-    limits = list(_mlir.ir.RankedTensorType(value.type).shape)
-    starts = [0] * len(limits)
-    size = limits[dim] // parts
-    starts[dim], limits[dim] = index * size, (index + 1) * size
-    type = _resized(value, dim, size)
-    return _create(
-        "stablehlo.slice", [value], type,
-        start_indices=array(starts), limit_indices=array(limits), strides=array([1] * len(limits)),
-    )
+    return [constant(_mlir.ir.Attribute.parse(f"dense<{device}> : {type}")) for device in range(devices)]
 
 
 def _all_gather(op: Any, inputs: list[Any]) -> list[Any]:
-    return [_concatenate(inputs, _int(op, "all_gather_dim"))] * len(inputs)
-
-
-def _reduced(op: Any, inputs: list[Any]) -> Any:
-    """The elementwise reduction of ``inputs`` by the op's body, first to last."""
-    rank = len(_mlir.ir.RankedTensorType(inputs[0].type).shape)
-    dimensions = _mlir.ir.DenseI64ArrayAttr.get(list(range(rank)))
-    total = inputs[0]
-    for value in inputs[1:]:
-        new = _mlir.ir.Operation.create(
-            "stablehlo.map",
-            results=[value.type],
-            operands=[total, value],
-            attributes={"dimensions": dimensions},
-            regions=1,
-        )
-        body = op.regions[0].blocks[0]
-        locations = [_mlir.ir.Location.unknown()] * 2
-        target = new.regions[0].blocks.append(*[a.type for a in body.arguments], arg_locs=locations)
-        copies = dict(zip(body.arguments, target.arguments, strict=True))
-        for nested in body.operations:
-            clone = nested.operation.clone(_mlir.ir.InsertionPoint(target))
-            _redirect(clone, copies)
-            copies.update(zip(nested.operation.results, clone.results, strict=True))
-        total = new.results[0]
-    return total
+    return [concatenate(inputs, integer(op, "all_gather_dim"))] * len(inputs)
 
 
 def _all_reduce(op: Any, inputs: list[Any]) -> list[Any]:
-    return [_reduced(op, inputs)] * len(inputs)
+    return [reduced(op, inputs)] * len(inputs)
 
 
 def _reduce_scatter(op: Any, inputs: list[Any]) -> list[Any]:
-    total, dim = _reduced(op, inputs), _int(op, "scatter_dimension")
-    return [_part(total, dim, index, len(inputs)) for index in range(len(inputs))]
+    total, dim = reduced(op, inputs), integer(op, "scatter_dimension")
+    return [part(total, dim, index, len(inputs)) for index in range(len(inputs))]
 
 
 def _all_to_all(op: Any, inputs: list[Any]) -> list[Any]:
-    split, concat = _int(op, "split_dimension"), _int(op, "concat_dimension")
+    split, concat = integer(op, "split_dimension"), integer(op, "concat_dimension")
     count = len(inputs)
-    return [_concatenate([_part(v, split, index, count) for v in inputs], concat) for index in range(count)]
+    return [concatenate([part(v, split, index, count) for v in inputs], concat) for index in range(count)]
 
 
 def _broadcast(op: Any, inputs: list[Any]) -> list[Any]:
@@ -314,7 +222,7 @@ def _permute(op: Any, inputs: list[Any], devices: int) -> list[Any]:
     numbers = list(_mlir.ir.DenseIntElementsAttr(op.attributes["source_target_pairs"]))
     source_of = {target: source for source, target in zip(numbers[::2], numbers[1::2], strict=True)}
     return [
-        inputs[source_of[device]] if device in source_of else _zeros(op.results[0].type) for device in range(devices)
+        inputs[source_of[device]] if device in source_of else zeros(op.results[0].type) for device in range(devices)
     ]
 
 

@@ -6,11 +6,9 @@ program, and the shards of its results are assembled, compared, and checked agai
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +25,6 @@ from passes.execute.report import Report
 from passes.partition.side_table import Entry, SideTable
 from passes.program.entry import find_entry, results
 from passes.program.read import Program
-from passes.program.walk import operations
 from passes.sharding.mesh import Mesh, Sharding
 
 
@@ -161,26 +158,7 @@ def _per_device(run: _Run, table: SideTable) -> Report:
         claim = partial(compare, level=run.level or CLOSE, computed_in=run.computed_in, noise=noise)
         return _compare_shards(table.results[index], run.expected[index], got[index], claim)
 
-    report = _judged(run, f"executed on {count} virtual devices ({run.executor.title})", judge)
-    return replace(report, notes=(*report.notes, *_about_nan(run, report)))
-
-
-def _about_nan(run: _Run, report: Report) -> list[str]:
-    """What explains NaN that is gone: XLA CPU takes the larger number of the two where the specification takes NaN."""
-    lost = any(not r.ok and r.figures.nan and math.isinf(r.figures.relative_l2) for r in report.results)
-    if not lost or run.executor.engine != "xla" or not any(map(_selects, operations(run.transformed.module))):
-        return []
-    return [
-        "XLA CPU's all_reduce and reduce_scatter with maximum or minimum drop NaN, unlike the specification; "
-        "--executor=interpreter follows it"
-    ]
-
-
-def _selects(op: Any) -> bool:
-    """Whether ``op`` reduces over devices with a maximum or minimum."""
-    return op.name in ("stablehlo.all_reduce", "stablehlo.reduce_scatter") and any(
-        nested.operation.name in ("stablehlo.maximum", "stablehlo.minimum") for nested in op.regions[0].blocks[0]
-    )
+    return _judged(run, f"executed on {count} virtual devices ({run.executor.title})", judge)
 
 
 def _check_table(

@@ -89,15 +89,10 @@ def test_a_right_per_device_program_is_equal(engine: str, inputs: str) -> None:
     assert "2 of 2 results equal" in report.lines()[-1]
 
 
-def test_special_values_meet_their_like() -> None:
-    report = verify(original(), local(), TABLE, inputs="special", executor=Executor("interpreter"))
+@pytest.mark.parametrize("engine", ["xla", "interpreter"])
+def test_special_values_meet_their_like_through_a_maximum_over_devices(engine: str) -> None:
+    report = verify(original(), local(), TABLE, inputs="special", executor=Executor(engine))
     assert report.results[1].figures.bit_equal and report.results[1].figures.nan > 0
-
-
-def test_a_maximum_over_devices_that_drops_nan_is_explained() -> None:
-    report = verify(original(), local(), TABLE, inputs="special")
-    assert not report.results[1].ok
-    assert any("--executor=interpreter" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
