@@ -33,7 +33,7 @@ def shrinkings(program: Program) -> Iterator[Callable[[Program], bool | None]]:
         return
     sizes = {int(d) for tensor in _TENSOR.findall(text) for d in _DIMENSION.findall(tensor)}
     for size in sorted((s for s in sizes if s > 1), reverse=True):
-        for smaller in dict.fromkeys((1, 2, size // 2)):
+        for smaller in dict.fromkeys((1, 2, 4, 8, 16, size // 2)):
             if smaller >= size:
                 continue
             for resize in (_only(size, smaller), _multiples(size, smaller)):
