@@ -121,7 +121,11 @@ def collect_diagnostics() -> Iterator[list[Diagnostic]]:
         )
 
     def handle(diagnostic: Any) -> bool:
-        found.append(convert(diagnostic))
+        try:
+            found.append(convert(diagnostic))
+        except (RuntimeError, UnicodeDecodeError):
+            # Names in damaged bytecode need not be text.
+            found.append(Diagnostic("error", None, "a name in it is not UTF-8"))
         for record in _records:
             record.append(found[-1])
         return True

@@ -82,7 +82,21 @@ class Program:
 
 
 def read_bytes(path: str) -> tuple[bytes, str]:
-    """The content of ``path`` (``-`` is standard input) and its name for messages."""
+    """The content of ``path`` (``-`` is standard input) and its name for messages.
+
+    Raises:
+      UserError: the file cannot be read, or is a binary module so damaged that parsing it would end the process.
+    """
+    data, source = _read(path)
+    if sniff(data) != "text":
+        # Loaded only when there is need: it starts a process.
+        from passes.program.trial import require_survivable
+
+        require_survivable(data, source)
+    return data, source
+
+
+def _read(path: str) -> tuple[bytes, str]:
     if path == "-":
         if sys.stdin is None:
             raise UserError("cannot read the program: standard input is closed", Where(STDIN))
