@@ -54,7 +54,7 @@ def special(source: str) -> str:
 def partitioned(source: str) -> str:
     original, program = read.read(source), read.read(source)
     if not meshes(program.module):
-        annotate(program, _rows(program))
+        annotate(program, rows(program))
     report = partition(program)
     found = verify(original, program, report.side_table, executor=EXECUTOR)
     return "equal" if found.ok else "DIFFERS " + " ".join(found.lines()[:2])
@@ -81,7 +81,8 @@ def _verified(original: Program, transformed: Program, inputs: str = "normal") -
     return "equal" if found.ok else "DIFFERS " + " ".join(found.lines()[:2])
 
 
-def _rows(program: Program) -> Rules:
+def rows(program: Program) -> Rules:
+    """Rules that split the first dimension of every argument as far as 4 x 2 devices divide it."""
     lines = [MESH]
     function = find_entry(program)
     for value in arguments(function):
