@@ -10,6 +10,7 @@ import codecs
 import re
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,9 +77,14 @@ class Program:
         """The source line at ``where``; ``None`` if that is not in this program's text."""
         if self.text is None or where is None or where.file != self.source:
             return None
-        # Not splitlines(), which ends lines at characters that MLIR does not count.
-        lines = self.text.split("\n")
+        lines = self._lines
         return lines[where.line - 1].rstrip("\r") if 0 < where.line <= len(lines) else None
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        # Not splitlines(), which ends lines at characters that MLIR does not count. Kept, because a report may place
+        # thousands of ops.
+        return (self.text or "").split("\n")
 
 
 def read_bytes(path: str) -> tuple[bytes, str]:
