@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "shard": ("passes.cli.shard", "annotate a program with shardings from a rules file and propagate them"),
     "partition": ("passes.cli.partition", "turn a sharded program into the program of one device"),
     "verify": ("passes.cli.verify", "execute two programs and compare their results"),
+    "bisect": ("passes.cli.bisect", "find the op, or the pass, at which a program starts to compute something else"),
     "run": ("passes.cli.run", "execute a program and describe its results"),
     "reduce": ("passes.cli.reduce", "make a program as small as it can be while a test still holds for it"),
     "passes": ("passes.cli.passes_command", "print the reference of all passes and their options"),

@@ -26,6 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side-table", metavar="FILE", help=(
         "where the side table goes; it says how arguments and results are cut (default: OUT.side.json for -o OUT.mlir)"
     ))
+    parser.add_argument("--trace", metavar="FILE", help=(
+        "keep on every op which op of the global program it stands for, and write that program, numbered, to FILE; "
+        "for shlo bisect"
+    ))
     parser.add_argument("--devices", type=int, metavar="N", help="how many devices there are; the mesh must fit")
     parser.add_argument("--json", action="store_true", help="print the summary on stderr as JSON")
     parser.add_argument("--verify", action="store_true", help=(
@@ -38,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0: the per-device program and its side table are written; 2: it was executed and differs."""
     rules = _rules(args)
     side_table = _side_table_path(args)
+    check_output(args.trace or "-")
     program = read_input(args)
     original = _copy(program) if args.verify else None
     report = _partition(args, program, rules)
@@ -45,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     print(words, file=sys.stderr)
     if original is not None:
         _verify(args, original, program, report)
+    if report.numbered is not None:
+        _write_numbered(args.trace, report.numbered)
     write_module(args, program)
     if side_table is not None:
         from passes.program.write import write_output
@@ -69,7 +76,7 @@ def _partition(args: argparse.Namespace, program: Program, rules: object) -> Rep
     if isinstance(rules, Rules):
         _check_devices(args, rules.mesh.device_count)
         annotate(program, rules, args.entry)
-    report = partition(program, args.entry)
+    report = partition(program, args.entry, trace=args.trace is not None)
     _check_devices(args, report.side_table.mesh.device_count)
     return report
 
@@ -90,6 +97,13 @@ def _copy(program: Program) -> Program:
     from passes.program import read, write
 
     return read.parse(write.to_bytecode(program.module), program.source)
+
+
+def _write_numbered(path: str, numbered: bytes) -> None:
+    from passes.program import read, write
+
+    text = write.to_text(read.parse(numbered).module, write.PrintOptions(debuginfo=True))
+    write.write_output(path, text)
 
 
 def _verify(args: argparse.Namespace, original: Program, program: Program, report: Report) -> None:

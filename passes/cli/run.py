@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from passes.cli.common import add_entry, add_input, check_output, read_input
 from passes.cli.execution import add_execution, make_executor
-from passes.errors import EXIT_OK
+from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from passes.execute.executor import Executor
+    from passes.program.read import Program
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_entry(parser)
     add_execution(parser)
     parser.add_argument("--save", metavar="FILE.npz", help="write the results there, under their names")
+    parser.add_argument("--save-intermediates", metavar="DIR", help=(
+        "run op by op and keep every value in DIR; what is there already is not computed again"
+    ))
+    parser.add_argument("--match", metavar="GLOB", help=(
+        "with --save-intermediates: keep only values of ops whose name, file position or label matches"
+    ))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,13 +39,39 @@ def run(args: argparse.Namespace) -> int:
     program = read_input(args)
     executor = make_executor(args)
     given = inputs.make(program, args.inputs, args.seed, entry=args.entry)
-    arrays = executor.run_global(program, given.arrays, entry=args.entry)
+    if args.save_intermediates is not None:
+        arrays, how = _op_by_op(args, program, given.arrays, executor)
+    elif args.match is not None:
+        raise UserError("--match says which values --save-intermediates=DIR keeps; give that too")
+    else:
+        arrays = executor.run_global(program, given.arrays, entry=args.entry)
+        how = f"executed on {executor.place(program)}"
     names = [v.name for v in results(find_entry(program, args.entry))]
     print(table(names, arrays))
-    print(f"executed on {executor.place(program)}, {given.description}")
+    print(f"{how}, {given.description}")
     if args.save:
         _save(args.save, names, arrays)
     return EXIT_OK
+
+
+def _op_by_op(
+    args: argparse.Namespace, program: Program, inputs: list[np.ndarray], executor: Executor
+) -> tuple[list[np.ndarray], str]:
+    """The results, computed with every value kept, and a line about that."""
+    from pathlib import Path
+
+    from passes.cli.progress import progress
+    from passes.execute import stepwise
+    from passes.execute.golden import evaluate
+    from passes.execute.store import Store
+
+    store = Store(Path(args.save_intermediates))
+    steps = stepwise.take_apart(stepwise.inlined(program, args.entry), args.entry)
+    with progress("executing ops") as report:
+        golden = evaluate(steps, inputs, store, executor, match=args.match, progress=report)
+    count = len(steps.steps)
+    how = f"{golden.computed} of {count} ops executed op by op on {executor.place(program)}, the others found"
+    return golden.results(), f"{how}; {len(golden.kept)} values in {args.save_intermediates}"
 
 
 def table(names: list[str], arrays: list[np.ndarray]) -> str:

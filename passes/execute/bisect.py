@@ -73,6 +73,7 @@ class Reproduction:
       expected: The golden shards of the result that differs, by device.
       got: What it gave.
       result: Which of the op's results that is.
+      devices: How many devices run it.
     """
 
     program: Program
@@ -80,6 +81,7 @@ class Reproduction:
     expected: list[np.ndarray]
     got: list[np.ndarray]
     result: int
+    devices: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Finding:
       index: Its position in the traced program's entry block.
       original: The name of the op it stands for; empty without a number.
       comparison: How the result differs, and on which device.
-      mode: How the ops were fed.
+      mode: How the ops were fed, or ``content`` for two global programs.
       isolated: In mode ``accumulated``, the verdict about the op fed golden values; it failed that, too.
       suspects: Ops between the last values that were right and this one. One of them may be what is wrong.
       hints: What is known about the suspects.
@@ -108,7 +110,7 @@ class Finding:
     index: int
     original: str
     comparison: Comparison
-    mode: Mode
+    mode: str
     isolated: Comparison | None = None
     suspects: tuple[Place, ...] = ()
     hints: tuple[str, ...] = ()
@@ -122,7 +124,8 @@ class Finding:
     def headline(self) -> str:
         """The op in one line."""
         place = f" at {self.where}" if self.where else ""
-        stands = f", which stands for op {self.number} ({self.original})" if self.number is not None else ""
+        how = "probably was" if self.mode == "content" else "stands for"
+        stands = f", which {how} op {self.number} of the original ({self.original})" if self.number is not None else ""
         return f"first difference: {self.op_name} (op {self.index}){place}{stands}"
 
     def to_json(self) -> dict[str, Any]:
@@ -251,6 +254,10 @@ class _Search:
         self._read_arguments()
         for step in steps.steps:
             self._read_marks(step)
+        if steps.steps and len(self.known) == steps.arguments:
+            raise steps.program.error(
+                "no op says which op of the global program it stands for; write the program with shlo partition --trace"
+            )
 
     def _read_arguments(self) -> None:
         if self.steps.arguments != len(self.table.arguments) or self.steps.arguments != self.golden.steps.arguments:
@@ -277,8 +284,8 @@ class _Search:
         maker = self.by_number.get(mark.number)
         if maker is None or mark.result >= len(maker.outputs):
             raise self.steps.program.error(
-                f"it stands for op {mark.number}, which the global program does not have; is that the one it was "
-                "partitioned from?", step.op,
+                f"it stands for op {mark.number}, which the global program does not have; shlo partition --trace "
+                "writes the two that belong together", step.op,
             )
         return maker.outputs[mark.result]
 
@@ -357,7 +364,8 @@ class _Search:
         """The refusal of a value's shards; ``None`` if they are right."""
         number, mark = self.known[value]
         self.checked += 1
-        compared = compare_shards(_name(number), self.golden.load(number), mark.sharding, shards, level, self._own())
+        expected, title = self.golden.load(number), self._title(number)
+        compared = compare_shards(title, expected, mark.sharding, shards, level, self._own())
         if compared is None:
             self.equal.add(value)
         return compared if compared is not None and not compared.ok else None
@@ -389,60 +397,91 @@ class _Search:
                 maker = steps.maker(value)
                 chain = self._chain(steps.steps[maker]) if maker is not None and value not in self.known else []
                 places = tuple(map(self._place, chain))
-                return Finding(
-                    "func.return", "", None, index, end, "", compared, self.mode, suspects=places,
-                    hints=tuple(self._hints(chain)),
-                )
+                return Finding("func.return", "", None, index, end, "", compared, self.mode, suspects=places)
         return None
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
     def _finding(self, step: Step, value: int, chain: list[Step], compared: Comparison) -> Finding:
+        alone = self._alone(step, value, chain)
+        culprit, reason = step, compared
+        for summands, verdict in alone.summands.items():
+            if not verdict.ok:
+                culprit, reason = summands, verdict
+                break
+        right = {v for s, verdict in alone.summands.items() if verdict.ok for v in s.outputs}
+        suspects = stepwise.ancestors(self.steps, culprit, lambda v: v in self.known or v in right)[:-1]
         _, mark = self.known[value]
-        reproduction, alone = self._alone(step, value, chain)
-        isolated = alone if self.mode == "accumulated" else None
         original = self.by_number[mark.number].name if mark.number is not None else ""
-        place = self._place(step)
+        place = self._place(culprit)
         return Finding(
-            place.name, place.where, mark.number, mark.result, step.index, original, compared, self.mode, isolated,
-            tuple(map(self._place, chain[:-1])), tuple(self._hints(chain)), reproduction,
+            place.name, place.where, mark.number, mark.result, culprit.index, original, reason, self.mode,
+            alone.verdict if self.mode == "accumulated" else None,
+            tuple(map(self._place, suspects)), tuple(self._hints(alone)), alone.reproduction,
         )
 
-    def _alone(self, step: Step, value: int, chain: list[Step]) -> tuple[Reproduction, Comparison]:
+    def _alone(self, step: Step, value: int, chain: list[Step]) -> _Alone:
         """Runs ``step`` and the unmarked steps before it on golden values."""
-        wanted = [v for v in step.outputs if self.steps.type(v) is not None]
+        wanted = [v for s in chain for v in s.outputs if self.steps.type(v) is not None]
         module = stepwise.fragment(self.steps, chain, wanted, self.known)
         inputs = [self._golden_shards(v) for v in module.arguments]
-        got = self._execute(module.program, inputs)[wanted.index(value)]
+        got = dict(zip(wanted, self._execute(module.program, inputs), strict=True))
         number, mark = self.known[value]
-        expected = self.golden.load(number)
-        level = self._level(chain, value, "isolated")
-        compared = compare_shards(_name(number), expected, mark.sharding, got, level)
-        same = Comparison(_name(number), _type_of(expected), level, Figures(expected.size))
+        expected, level = self.golden.load(number), self._level(chain, value, "isolated")
+        equal = Comparison(self._title(number), _type_of(expected), level, Figures(expected.size))
+        verdict = compare_shards(self._title(number), expected, mark.sharding, got[value], level) or equal
+        summands = {s: v for s in chain[:-1] if (v := self._summands(s, got, level)) is not None}
         shards = cut(expected, mark.sharding) if _fits(expected, mark.sharding) else [expected] * self.devices
-        return Reproduction(module.program, inputs, shards, got, wanted.index(value)), compared or same
+        outputs = [v for v in step.outputs if v in got]
+        returning = stepwise.fragment(self.steps, chain, outputs, self.known).program
+        found = Reproduction(returning, inputs, shards, got[value], outputs.index(value), self.devices)
+        return _Alone(found, verdict, summands)
+
+    def _summands(self, step: Step, values: _Actual, level: Level) -> Comparison | None:
+        """Whether what ``step`` leaves on the devices adds up to the golden value; ``None`` if that is not known."""
+        for value in step.outputs:
+            if value in self.partial and value in values:
+                number, mark = self.partial[value]
+                expected = self.golden.load(number)
+                whole = combine(values[value], mark, expected.shape)
+                if whole is not None:
+                    return compare(self._title(number), expected, whole, level)
+        return None
 
     def _place(self, step: Step) -> Place:
-        return Place(step.index, step.name, stepwise.describe(self.steps.program, step.op))
+        return place_of(self.steps, step)
 
-    def _hints(self, chain: list[Step]) -> list[str]:
-        """What can be said about the unmarked steps of ``chain``: whether summands add up."""
+    def _title(self, value: int) -> str:
+        """A golden value for readers."""
+        maker = self.golden.steps.maker(value)
+        if maker is None:
+            return self.table.arguments[value].name
+        step = self.golden.steps.steps[maker]
+        return f"{step.name} {number_of(step.op)}#{value - step.outputs[0]}"
+
+    def _hints(self, alone: _Alone) -> list[str]:
+        """What is known about steps whose results are summands."""
         found = []
-        for step in chain[:-1]:
-            for value in step.outputs:
-                if value not in self.partial or value not in self.actual:
-                    continue
-                number, mark = self.partial[value]
-                axes = ", ".join(axis.text(self.table.mesh) for axis in mark.reduced)
-                what = f"{self._place(step)} makes summands of op {mark.number} over {axes}"
-                whole = combine(self.actual[value], mark, self.golden.load(number).shape)
-                level = CLOSE
-                if self.mode == "accumulated":
-                    continue
-                compared = whole is not None and compare(_name(number), self.golden.load(number), whole, level)
-                if compared:
-                    found.append(f"{what}, which {'are right' if compared.ok else 'are wrong'}")
+        for step, verdict in alone.summands.items():
+            mark = next(self.partial[v][1] for v in step.outputs if v in self.partial)
+            axes = ", ".join(axis.text(self.table.mesh) for axis in mark.reduced)
+            what = f"{self._place(step)} makes summands of op {mark.number} over {axes}"
+            found.append(f"{what}, which are {'right' if verdict.ok else 'wrong'}")
         return found
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A step by itself: the program, the verdict about its result, and about the summands it takes."""
+
+    reproduction: Reproduction
+    verdict: Comparison
+    summands: dict[Step, Comparison]
+
+
+def place_of(steps: Steps, step: Step) -> Place:
+    """Where a step stands."""
+    return Place(step.index, step.name, stepwise.describe(steps.program, step.op))
 
 
 def compare_shards(
@@ -524,7 +563,3 @@ def _holds_integers(array: np.ndarray) -> bool:
 
 def _type_of(array: np.ndarray) -> str:
     return str(TensorType(array.shape, mlir_name(array.dtype)))
-
-
-def _name(value: int) -> str:
-    return f"value {value}"

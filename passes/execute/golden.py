@@ -133,6 +133,8 @@ class _Run:
             if index in needed:
                 self._run(group)
             self.progress(group[-1].index + 1, len(steps.steps))
+        for value in steps.returned:
+            self._value(value)  # Damage shows when a value is read, and this one will be.
         kept = {v: stored for v, stored in self.known.items() if v in self.wanted and stored is not None}
         return Golden(steps, self.inputs, self.store, kept, self.computed)
 
@@ -193,7 +195,7 @@ def keys(steps: Steps, inputs: list[np.ndarray], executor: Executor) -> list[str
     """The key of every step: a hash of how its results come about."""
     engine = f"{executor.engine} jaxlib {_mlir.jaxlib_version()}"
     of_values = [_hash(engine, digest_of(array)) for array in inputs]
-    effects = Effects(steps.program.module)
+    effects = Effects(steps.program.module.operation)
     texts: dict[str, str] = {}
     # An op's text names its resources and does not hold them; the module does.
     whole = cache(lambda: hashlib.sha256(write.to_bytecode(steps.program.module)).hexdigest())

@@ -61,7 +61,7 @@ class Report:
             "notes": self.notes,
             "results": [r.to_json() for r in self.results],
         }
-        return json.dumps(_finite(data), indent=1)
+        return json.dumps(finite(data), indent=1)
 
     def require(self) -> None:
         """Raises `Mismatch` with the failing results if there are any."""
@@ -104,10 +104,10 @@ def _quality(results: Sequence[Comparison]) -> str:
     return ", ".join(parts)
 
 
-def _finite(data: object) -> object:
-    """JSON has no infinities; they become text."""
+def finite(data: object) -> object:
+    """JSON data as JSON can hold it: it has no infinities; they become text."""
     if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
+        return {key: finite(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
+        return [finite(value) for value in data]
     return str(data) if isinstance(data, float) and not math.isfinite(data) else data

@@ -160,23 +160,23 @@ def _taken(op: Any, numbers: dict[Any, int]) -> Iterator[int]:
                 yield numbers[value]
 
 
-def groups(steps: Steps, among: Iterable[Step] | None = None) -> Iterator[list[Step]]:
-    """``among`` (default: all steps) in program order, cut into groups that are worth a round trip and fit in memory.
+def groups(steps: Steps) -> Iterator[list[Step]]:
+    """All steps in program order, cut into groups that are worth a round trip and fit in memory.
 
     No group ends while a value is alive that cannot leave a module.
     """
     group: list[Step] = []
     inside: set[int] = set()
     weight, stuck = 0, -1
-    for step in steps.steps if among is None else among:
-        more = sum(steps.size(v) for v in (*step.inputs, *step.outputs) if v not in inside)
-        full = len(group) >= _STEPS_TOGETHER or weight + more > _BYTES_TOGETHER
+    for step in steps.steps:
+        values = {*step.inputs, *step.outputs}
+        full = len(group) >= _STEPS_TOGETHER or weight + sum(map(steps.size, values - inside)) > _BYTES_TOGETHER
         if group and full and stuck < step.index:
             yield group
             group, weight, inside = [], 0, set()
         group.append(step)
-        weight += more
-        inside.update(step.inputs, step.outputs)
+        weight += sum(map(steps.size, values - inside))
+        inside |= values
         stuck = max([stuck, *(steps.last_use[v] for v in step.outputs if steps.type(v) is None)])
     if group:
         yield group
@@ -260,8 +260,8 @@ def _write_main(
     types = ir.FunctionType.get([steps.values[v].type for v in taken], [steps.values[v].type for v in wanted])
     attributes = {"sym_name": ir.StringAttr.get("main"), "function_type": ir.TypeAttr.get(types)}
     main = ir.Operation.create("func.func", regions=1, attributes=attributes, ip=ir.InsertionPoint(module.body))
-    locations = [_location(steps.values[v]) for v in taken]
-    block = main.regions[0].blocks.append(*types.inputs, arg_locs=locations)
+    # Without names: those of the original's arguments would be names of others here.
+    block = main.regions[0].blocks.append(*types.inputs, arg_locs=[ir.Location.unknown()] * len(taken))
     inside = {v: block.arguments[i] for i, v in enumerate(taken)}
     computed: dict[int, Any] = {}
     point = ir.InsertionPoint(block)
@@ -273,11 +273,6 @@ def _write_main(
             if number not in fed:
                 inside[number] = value
     ir.Operation.create("func.return", operands=[computed[v] for v in wanted], ip=point)
-
-
-def _location(value: Any) -> Any:
-    owner = value.owner
-    return value.location if isinstance(owner, _mlir.ir.Block) else owner.location
 
 
 def _rewire(steps: Steps, clone: Any, inside: dict[int, Any]) -> None:

@@ -48,6 +48,7 @@ class Store:
     Attributes:
       folder: Where.
       written: Digests of the arrays that were not there before.
+      computed: Key of a computation -> its results, as far as they are known.
 
     Raises:
       UserError: the folder cannot be made or written.
@@ -63,13 +64,13 @@ class Store:
             self._values.mkdir(parents=True, exist_ok=True)
             self._unfinished.mkdir(exist_ok=True)
             self._sweep()
-            self._computed = self._read_journal()
+            self.computed = self._read_journal()
         except OSError as error:
             raise UserError(f"cannot keep values there: {error.strerror or error}", Where(str(folder))) from None
 
     def find(self, key: str) -> tuple[Stored | None, ...] | None:
         """The results recorded for ``key``, ``None`` for those that were dropped; ``None`` if there is no record."""
-        found = self._computed.get(key)
+        found = self.computed.get(key)
         return found and tuple(s if s is not None and self._has(s) else None for s in found)
 
     def record(self, computed: dict[str, tuple[Stored | None, ...]]) -> None:
@@ -81,7 +82,7 @@ class Store:
             self._write_all(descriptor, ("\n" + "\n".join(lines) + "\n").encode())
         finally:
             os.close(descriptor)
-        self._computed.update(computed)
+        self.computed.update(computed)
 
     def put(self, array: np.ndarray) -> Stored:
         """Stores an array.
@@ -94,8 +95,9 @@ class Store:
         target = self._path(digest)
         try:
             if not target.is_file():
-                self._write(array, target)
                 self.written.add(digest)
+            # Also over a file that is there: it may be damaged, or nobody would have computed the value again.
+            self._write(array, target)
             return Stored(digest, type, target.stat().st_size)
         except OSError as error:
             raise UserError(f"cannot keep a value: {error.strerror or error}", Where(str(self.folder))) from None
