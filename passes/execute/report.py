@@ -12,6 +12,9 @@ from passes.execute.compare import Comparison
 
 # Failing results listed in full; the rest are counted.
 _SHOWN = 10
+# The threshold that correlation is commonly held to, and the difference from which it is worth a word that it is blind.
+_USUAL_PCC = 0.99
+_TELLING_L2 = 1e-3
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,17 @@ def describe(result: Comparison) -> list[str]:
     lines = [head + numbers]
     if not result.ok:
         lines.append(f"    {result.reason}" + _place(result))
+        lines += _blind_correlation(result)
     return lines
+
+
+def _blind_correlation(result: Comparison) -> list[str]:
+    """For a result that the usual check of its correlation would have let pass: what that check cannot see."""
+    pcc, scale = result.figures.pcc, result.figures.scale
+    if pcc is None or pcc < _USUAL_PCC or result.figures.relative_l2 < _TELLING_L2:
+        return []
+    factor = f"a factor (here {scale:.6g})" if scale is not None else "a factor"
+    return [f"    PCC >= {_USUAL_PCC} alone would have passed this: correlation is blind to {factor} and to an offset"]
 
 
 def _place(result: Comparison) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from passes.errors import UserError, Where
+from passes.program.read import read_bytes
 from passes.program.write import write_output
 
 _ANSWER = re.compile(r"^([0-9a-f]{64}) ([01])$", re.MULTILINE)
@@ -28,7 +29,7 @@ class State:
     def best(self) -> bytes | None:
         """The smallest interesting program of an earlier run, as bytecode."""
         path = self.folder / "best.mlirbc"
-        return path.read_bytes() if path.is_file() else None
+        return read_bytes(str(path))[0] if path.is_file() else None
 
     def keep(self, program: bytes) -> None:
         """Replaces the best program."""
