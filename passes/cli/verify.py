@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ))
     add_execution(parser)
     parser.add_argument("--level", metavar="LEVEL", help=(
-        "what must hold: bit-equal, ulp:N or close (default: close for per-device programs, bit-equal otherwise)"
+        "what must hold: bit-equal, ulp:N or close (default: bit-equal, but close where several devices run a program "
+        "that rounds on these inputs)"
     ))
     parser.add_argument("--devices", type=whole_number, metavar="N", help="how many devices there are; a mesh must fit")
     parser.add_argument("--xla-partition", action="store_true", help=(

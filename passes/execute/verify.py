@@ -17,6 +17,7 @@ from passes.execute import inputs as input_kinds
 from passes.execute.arrays import TensorType, same_bits
 from passes.execute.compare import BIT_EQUAL, CLOSE, Comparison, Level, Tolerance, compare
 from passes.execute.distance import Figures
+from passes.execute.exactness import rounds_nowhere
 from passes.execute.executor import Executor, signature
 from passes.execute.inputs import Inputs
 from passes.execute.noise import computed_in, rounding_noise
@@ -63,7 +64,8 @@ def verify(
       entry: The entry function's name in both programs; ``None`` finds it.
       inputs: A kind of `inputs.KINDS`, or a ``.npz`` or ``.npy`` file.
       seed: Seeds generated inputs.
-      level: The claim; ``None`` takes ``close`` for programs that several devices run and ``bit-equal`` otherwise.
+      level: The claim; ``None`` takes ``bit-equal``, but ``close`` where several devices run a program that rounds on
+        these inputs.
       devices: How many devices there are; ``None`` for as many as the mesh has.
       xla_partition: Have XLA partition ``transformed`` by its annotations.
       executor: What runs the programs; by default XLA's CPU backend in a child process.
@@ -97,7 +99,14 @@ def _partitioned(run: _Run) -> Report:
     _check_devices(count, run.devices)
     got = run.executor.run_partitioned(run.transformed, run.inputs.arrays, count, entry=run.entry)
     how = f"partitioned by XLA and executed on {count} virtual devices ({run.executor.title})"
-    return _report(run, how, got, run.level or CLOSE)
+    return _report(run, how, got, _spread_level(run))
+
+
+def _spread_level(run: _Run) -> Level:
+    """The claim about a program that several devices run: they sum in another order, which shows where it rounds."""
+    if run.level is not None:
+        return run.level
+    return BIT_EQUAL if rounds_nowhere(run.original, run.inputs.arrays, run.entry) else CLOSE
 
 
 def _report(run: _Run, how: str, got: list[np.ndarray], level: Level) -> Report:
@@ -154,8 +163,10 @@ def _per_device(run: _Run, table: SideTable) -> Report:
     count = table.mesh.device_count
     got = run.executor.run_per_device(run.transformed, shards, count, entry=run.entry)
 
+    level = _spread_level(run)
+
     def judge(index: int, noise: Sequence[Figures] = ()) -> Comparison:
-        claim = partial(compare, level=run.level or CLOSE, computed_in=run.computed_in, noise=noise)
+        claim = partial(compare, level=level, computed_in=run.computed_in, noise=noise)
         return _compare_shards(table.results[index], run.expected[index], got[index], claim)
 
     return _judged(run, f"executed on {count} virtual devices ({run.executor.title})", judge)

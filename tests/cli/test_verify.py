@@ -100,8 +100,8 @@ def test_inputs_of_the_user_decide(shlo: Shlo, files: Path) -> None:
 
 
 def test_the_level_decides(shlo: Shlo, files: Path) -> None:
-    reverse = "%b = stablehlo.reverse %a, dims = [0] : tensor<8xf32>\n"
-    (files / "backwards.mlir").write_text(SUM.replace("%s = stablehlo.reduce(%a ", f"{reverse}%s = stablehlo.reduce(%b "))
+    reverse = "%b = stablehlo.reverse %a, dims = [0] : tensor<8xf32>\n%s = stablehlo.reduce(%b "
+    (files / "backwards.mlir").write_text(SUM.replace("%s = stablehlo.reduce(%a ", reverse))
     codes = {
         level: shlo("verify", files / "sum.mlir", files / "backwards.mlir", f"--level={level}", "--seed=1").code
         for level in ("bit-equal", "ulp:0", "ulp:64", "close")
