@@ -31,7 +31,8 @@ _STEPS_TOGETHER = 128
 # What a group takes and makes may weigh, in bytes: it is in memory at the same time, in either process.
 _BYTES_TOGETHER = 128 << 20
 
-_INLINE = "builtin.module(inline,symbol-dce)"
+# Without what it would simplify by itself: every op is looked at.
+_INLINE = "builtin.module(inline{default-pipeline=},symbol-dce)"
 
 
 @dataclass(frozen=True)
