@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tests.add_argument("--mismatch-partition", action="store_true", help=(
         "the per-device program gives another result; with the program's annotations, or those of --rules"
     ))
-    tests.add_argument("--crash", metavar="PIPELINE", help="native code dies in PIPELINE, or does not end")
+    tests.add_argument("--crash", metavar="PIPELINE", help=(
+        "native code dies in PIPELINE, or does not end, in the same way as with FILE"
+    ))
     tests.add_argument("--error", nargs=2, metavar=("REGEX", "PIPELINE"), help=(
         "PIPELINE ends in an error whose text has a match for REGEX"
     ))
@@ -47,10 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: the reduced program is written; 1: the test does not hold for the input."""
-    interesting = _predicate(args)
     if args.rules is not None and not args.mismatch_partition:
         raise UserError("--rules goes with --mismatch-partition only")
     program = read_input(args)
+    interesting = _predicate(args, program)
     reduced = _reduce_annotated(args, program, interesting) if args.mismatch_partition else _reduce(
         args, program, interesting
     )
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _predicate(args: argparse.Namespace) -> Predicate:
+def _predicate(args: argparse.Namespace, program: Program) -> Predicate:
     from passes.execute.compare import parse_level
     from passes.execute.reduction import predicates
 
@@ -70,7 +72,7 @@ def _predicate(args: argparse.Namespace) -> Predicate:
     if args.mismatch is not None:
         return predicates.changed_by_pipeline(args.mismatch, execution, args.timeout)
     if args.crash is not None:
-        return predicates.dies(args.crash, args.timeout)
+        return predicates.dies(args.crash, program, args.timeout)
     if args.error is not None:
         pattern, pipeline = args.error
         return predicates.fails(pattern, pipeline, args.timeout)

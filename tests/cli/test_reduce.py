@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +148,25 @@ def test_native_death(shlo: Shlo, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not list(tmp_path.glob("*reproducer*")), "a reproducer for each death"
 
 
+def test_native_death_stays_the_same_one(shlo: Shlo, tmp_path: Path) -> None:
+    """The shards of the reduced program must not become too small to divide, which the same pass dies of too."""
+    sharded = tmp_path / "sharded.mlir"
+    shlo("shard", EXAMPLES / "lm_head" / "forward.mlir", "--rules", EXAMPLES / "lm_head" / "hidden.toml", "-o", sharded)
+    pipeline = "builtin.module(sdy-convert-global-to-local)"
+    before = shlo("opt", sharded, f"--pass-pipeline={pipeline}")
+    reduced = shlo("reduce", sharded, "--crash", pipeline)
+    assert reduced.code == EXIT_OK, reduced.err
+    after = shlo("opt", f"--pass-pipeline={pipeline}", stdin=reduced.out)
+    place = re.compile(r"\(SIG.*\(\w+\.cc:\d+\)\)")
+    assert place.search(before.err)[0] == place.search(after.err)[0]  # type: ignore[index]
+    assert reduced.out.count(" = stablehlo.") <= 2
+
+
+def test_program_that_survives(shlo: Shlo) -> None:
+    result = shlo("reduce", LM_HEAD, "--crash", "builtin.module(cse)")
+    assert result.code == EXIT_INPUT and "no native code dies in builtin.module(cse)" in result.err
+
+
 @pytest.mark.usefixtures("careless")
 def test_mismatch(shlo: Shlo) -> None:
     result = shlo("reduce", SCALED, "--mismatch", "builtin.module(sum-for-max)", *QUICK)
@@ -200,7 +221,6 @@ def test_no_progress_where_nobody_looks(shlo: Shlo) -> None:
 
 def test_progress_on_a_terminal(tmp_path: Path) -> None:
     import pty
-    import subprocess
 
     controller, terminal = pty.openpty()
     words = [sys.executable, "-m", "passes.cli.main", "reduce", str(LM_HEAD), "--test", test_line("stablehlo.log")]
@@ -211,3 +231,28 @@ def test_progress_on_a_terminal(tmp_path: Path) -> None:
     os.close(controller)
     assert done.returncode == EXIT_OK
     assert "\r4 ops, " in shown and " programs tested\x1b[K" in shown
+
+
+def test_killed_reduction_goes_on(tmp_path: Path) -> None:
+    """Killed whenever a few more answers are known, the reduction ends where it would have ended."""
+    state, out = tmp_path / "state", tmp_path / "out.mlir"
+    words = [sys.executable, "-m", "passes.cli.main", "reduce", str(LM_HEAD), "--test", test_line("stablehlo.log"),
+             "--state", str(state), "-o", str(out)]
+    root = Path(__file__).parents[2]
+    for known in (1, 6, 13, 21):
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, cwd=root)
+        while process.poll() is None and answers(state) < known:
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    assert not out.exists()
+    before = answers(state)
+    subprocess.run(words, stderr=subprocess.DEVNULL, cwd=root, check=True)
+    assert answers(state) > before >= 21
+    assert out.read_text().count(" = stablehlo.") == 1 and "stablehlo.log" in out.read_text()
+
+
+def answers(state: Path) -> int:
+    """How many programs a reduction knows about."""
+    path = state / "answers"
+    return path.read_text().count("\n") if path.exists() else 0

@@ -29,6 +29,9 @@ from passes.pipeline.options import RunOptions
 from passes.program.read import Program
 from passes.program.write import PrintOptions, to_text
 
+# Where in the native source a check failed.
+_PLACE = re.compile(r"\(\w+\.\w+:\d+\)")
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -119,22 +122,31 @@ def changed_by_partitioning(execution: Execution) -> Predicate:
     return interesting
 
 
-def dies(pipeline: str, timeout: float | None) -> Predicate:
-    """Holds if native code dies, or does not come to an end, when ``pipeline`` runs.
+def dies(pipeline: str, original: Program, timeout: float | None) -> Predicate:
+    """Holds if native code dies when ``pipeline`` runs, in the same way as on ``original``.
+
+    The same way is the same pass, the same signal or time limit, and the same check of the native source where one
+    failed: what is left of a program easily dies of something else.
 
     Raises:
-      UserError: the pipeline is malformed.
+      UserError: the pipeline is malformed, or survives ``original``.
     """
     parsed = textual.parse(pipeline)
+    wanted = _death(copy(original), parsed, timeout)
+    if wanted is None:
+        raise UserError(f"there is nothing to reduce: no native code dies in {pipeline} on {original.source}")
+    return lambda program: _death(program, parsed, timeout) == wanted
 
-    def interesting(program: Program) -> bool:
-        try:
-            _run(program, parsed, timeout)
-        except NativeFailure:
-            return True
-        return False
 
-    return interesting
+def _death(program: Program, pipeline: textual.Pipeline, timeout: float | None) -> tuple[str, str] | None:
+    """What tells deaths apart; ``None`` if the program survives ``pipeline``."""
+    try:
+        _run(program, pipeline, timeout)
+    except NativeFailure as error:
+        how = error.message.partition(":")[0]
+        check = _PLACE.search(error.message)
+        return how, check[0] if check else ""
+    return None
 
 
 def fails(pattern: str, pipeline: str, timeout: float | None) -> Predicate:
