@@ -64,10 +64,10 @@ def make(program: Program, kind: str = "normal", seed: int = 0, *, entry: str | 
 
 def _generate(type: TensorType, kind: str, domain: Domain | None, random: np.random.Generator) -> np.ndarray:
     dtype = type.dtype
-    if domain is not None and domain.bounded:
-        return _integers(type, domain.widened() if kind == "out-of-range" else domain, random)
     if dtype.kind == "b":
         return random.integers(0, 2, type.shape).astype(bool)
+    if domain is not None and domain.bounded:
+        return _integers(type, domain.widened() if kind == "out-of-range" else domain, random)
     if not is_float(dtype):
         values = _integers(type, _PLAIN_INTEGERS, random)
         return _with_specials(values, _integer_specials(dtype), random) if kind == "special" else values

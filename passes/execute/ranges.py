@@ -108,8 +108,21 @@ def _root(op: Any, operand: int) -> Domain | None:
     return Domain(0, None)
 
 
-# What a label or token id is compared with when it is turned into a one-hot vector.
-_IOTA_ROUTE = frozenset({"stablehlo.broadcast_in_dim", "stablehlo.reshape", "stablehlo.convert", "stablehlo.transpose"})
+def _power(op: Any, operand: int) -> Domain | None:
+    """A base has a real power whatever its sign only if the exponent is a known whole number."""
+    element = str(_mlir.ir.RankedTensorType(op.operands[0].type).element_type)
+    if operand != 0 or element.startswith("complex"):
+        return None
+    exponent = _source(op.operands[1])
+    if exponent is None or exponent.name != "stablehlo.constant":
+        return Domain(0, None)
+    value = _mlir.ir.DenseElementsAttr(exponent.attributes["value"])
+    whole = value.is_splat and float(value.get_splat_value().value).is_integer()
+    return None if whole else Domain(0, None)
+
+
+# What brings an iota or a constant into the shape in which it is used.
+_SHAPING = frozenset({"stablehlo.broadcast_in_dim", "stablehlo.reshape", "stablehlo.convert", "stablehlo.transpose"})
 
 
 def _is_integer(value: Any) -> bool:
@@ -121,9 +134,8 @@ def _compare(op: Any, operand: int) -> Domain | None:
         return None
     if _inside_while_condition(op):
         return Domain(0, _LOOP_LIMIT)
-    other = _definition(op.operands[1 - operand])
-    while other is not None and other.name in _IOTA_ROUTE:
-        other = _definition(other.operands[0])
+    other = _source(op.operands[1 - operand])
+    # A label or token id is compared with an iota when it is turned into a one-hot vector.
     if other is None or other.name != "stablehlo.iota":
         return None
     dimension = _mlir.ir.IntegerAttr(other.attributes["iota_dimension"]).value
@@ -133,6 +145,14 @@ def _compare(op: Any, operand: int) -> Domain | None:
 def _definition(value: Any) -> Any:
     """The operation that makes ``value``; ``None`` for block arguments."""
     return None if isinstance(value.owner, _mlir.ir.Block) else value.owner.operation
+
+
+def _source(value: Any) -> Any:
+    """The operation that makes ``value``, seen through what only shapes it; ``None`` for block arguments."""
+    found = _definition(value)
+    while found is not None and found.name in _SHAPING:
+        found = _definition(found.operands[0])
+    return found
 
 
 def _inside_while_condition(op: Any) -> bool:
@@ -157,6 +177,7 @@ _SINKS: dict[str, Sink] = {
     "stablehlo.sqrt": _root,
     "stablehlo.rsqrt": _root,
     "stablehlo.log": _root,
+    "stablehlo.power": _power,
 }
 
 # Ops whose results hold the elements of these operands, moved, converted or shifted by an offset.
@@ -173,8 +194,7 @@ _HANDS_ON: dict[str, frozenset[int] | None] = {
     "stablehlo.clamp": frozenset({1}),
     "stablehlo.subtract": frozenset({0}),
     "stablehlo.divide": frozenset({0}),
-    # A running average of squares (Adam's second moment, a batch norm's variance) is scaled before its root.
-    "stablehlo.multiply": _ALL,
+    "stablehlo.reduce": frozenset({0}),
     "stablehlo.gather": frozenset({0}),
     "stablehlo.dynamic_slice": frozenset({0}),
     "stablehlo.pad": frozenset({0}),
@@ -201,6 +221,10 @@ class _Flow:
         results = list(op.results)
         return results if len(results) == 1 else [results[operand]]
 
+    def _scaled(self, op: Any, operand: int) -> list[Any]:
+        """A running average of squares is scaled before its root; a square has a root whatever was squared."""
+        return [] if op.operands[0] == op.operands[1] else [op.results[0]]
+
     def _into_call(self, op: Any, operand: int) -> list[Any]:
         key = "decomposition" if op.name == "stablehlo.composite" else "callee"
         callee = self.functions.get(_mlir.ir.FlatSymbolRefAttr(op.attributes[key]).value)
@@ -222,6 +246,7 @@ class _Flow:
     _STEPS: ClassVar[dict[str, Callable[[_Flow, Any, int], list[Any]]]] = {
         "func.call": _into_call,
         "stablehlo.composite": _into_call,
+        "stablehlo.multiply": _scaled,
         "stablehlo.while": _around_loop,
         "stablehlo.return": _out_of_region,
         "func.return": _out_of_function,

@@ -120,6 +120,40 @@ def test_scatter_update_branch_shift_divisor_one_hot_and_variance() -> None:
     ]
 
 
+def test_what_a_root_is_taken_of_is_not_negative_but_what_is_squared_may_be() -> None:
+    found = domains("""
+      func.func @main(%x: tensor<4x8xf32>, %v: tensor<4x8xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+        %zero = stablehlo.constant dense<0.0> : tensor<f32>
+        %decay = stablehlo.constant dense<0.9> : tensor<4xf32>
+        %xx = stablehlo.multiply %x, %x : tensor<4x8xf32>
+        %s = stablehlo.reduce(%xx init: %zero) applies stablehlo.add across dimensions = [1]
+          : (tensor<4x8xf32>, tensor<f32>) -> tensor<4xf32>
+        %norm = stablehlo.rsqrt %s : tensor<4xf32>
+        %w = stablehlo.reduce(%v init: %zero) applies stablehlo.add across dimensions = [1]
+          : (tensor<4x8xf32>, tensor<f32>) -> tensor<4xf32>
+        %d = stablehlo.multiply %w, %decay : tensor<4xf32>
+        %root = stablehlo.sqrt %d : tensor<4xf32>
+        return %norm, %root : tensor<4xf32>, tensor<4xf32>
+      }""")
+    assert found == [None, Domain(0, None)]
+
+
+@pytest.mark.parametrize("element", ["f32", "bf16"])
+def test_a_fractional_or_unknown_power_wants_no_negative_base(element: str) -> None:
+    type = f"tensor<4x{element}>"
+    found = domains(f"""
+      func.func @main(%a: {type}, %b: {type}, %c: {type}, %e: {type}) -> ({type}, {type}, {type}) {{
+        %half = stablehlo.constant dense<-0.5> : tensor<{element}>
+        %halves = stablehlo.broadcast_in_dim %half, dims = [] : (tensor<{element}>) -> {type}
+        %three = stablehlo.constant dense<3.0> : {type}
+        %x = stablehlo.power %a, %halves : {type}
+        %y = stablehlo.power %b, %three : {type}
+        %z = stablehlo.power %c, %e : {type}
+        return %x, %y, %z : {type}, {type}, {type}
+      }}""")
+    assert found == [Domain(0, None), None, Domain(0, None), None]
+
+
 def test_a_composite_s_argument_is_followed_into_its_decomposition() -> None:
     found = domains(f"""
       func.func private @take(%table: tensor<10x4xf32>, %i: tensor<3x1xi32>) -> tensor<3x4xf32> {{
