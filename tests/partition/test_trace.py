@@ -7,10 +7,12 @@ from pathlib import Path
 
 from passes import _mlir
 from passes.partition.partition import partition
-from passes.partition.trace import MARKS, NUMBER, RESULT, SHARDING, number_of
+from passes.partition.trace import MARKS, NUMBER, RESULT, SHARDING, Held, held, number_of
 from passes.program import read, write
+from passes.program.entry import find_entry
 from passes.program.walk import operations
 from passes.sharding.annotate import annotate
+from passes.sharding.mesh import Sharding
 from passes.sharding.rules_file import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -48,6 +50,39 @@ def test_a_number_moves_to_the_collective_that_completes_the_value() -> None:
     for op in reduced:
         assert number_of(op) is not None
         assert number_of(op.operands[0].owner.operation) is None
+
+
+MOVES = """
+sdy.mesh @mesh = <["x"=4, "y"=2]>
+func.func @main(
+  %a: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"x"}]>},
+  %b: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}
+) -> (tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}, {}]>},
+      tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {}]>}) {
+  %0 = stablehlo.dot_general %a, %b, contracting_dims = [1] x [0]
+    : (tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x8xf32>
+  return %0, %b : tensor<8x8xf32>, tensor<8x8xf32>
+}
+"""
+
+
+def test_moved_arguments_and_summands_are_marked() -> None:
+    program = read.parse(MOVES)
+    report = partition(program, trace=True)
+    mesh = report.side_table.mesh
+    block = find_entry(program).regions[0].blocks[0]
+    ops = [view.operation for view in block.operations]
+    marks = [(str(op.name), mark) for op in ops for mark in held(op, mesh) if mark is not None]
+    summands, whole, moved = (
+        next(mark for name, mark in marks if name == f"stablehlo.{wanted}")
+        for wanted in ("dot_general", "all_reduce", "all_gather")
+    )
+    assert (summands.number, summands.reduced, summands.kind) == (whole.number, (mesh.axis("x"),), "stablehlo.add")
+    assert (whole.result, whole.reduced) == (0, ())
+    assert (moved.number, moved.result, moved.sharding.is_replicated) == (None, 1, True)
+    # Each device computes a part of the rows only, from a part of its part of the argument.
+    part = Held(None, 0, Sharding(mesh, ((mesh.axis("y"),), (mesh.axis("x"),))))
+    assert ("stablehlo.dynamic_slice", part) in marks
 
 
 def test_without_tracing_nothing_is_left() -> None:
