@@ -222,3 +222,42 @@ def test_report_tells_of_progress() -> None:
 
     reduce(read.parse(NESTED), has("stablehlo.sine"), report=report)
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] == 4
+
+
+def test_what_only_a_called_function_needs_is_reached() -> None:
+    """The value of interest is dead once the calls around it are inlined."""
+    program = read.parse("""
+func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {
+  %0:2 = call @outer(%a) : (tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>)
+  return %0#0 : tensor<4xf32>
+}
+func.func private @outer(%a: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+  %0:2 = call @inner(%a) : (tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>)
+  return %0#0, %0#1 : tensor<4xf32>, tensor<4xf32>
+}
+func.func private @inner(%a: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+  %0 = stablehlo.tanh %a : tensor<4xf32>
+  %1 = stablehlo.sine %a : tensor<4xf32>
+  return %0, %1 : tensor<4xf32>, tensor<4xf32>
+}""")
+    reduced = reduce(program, has("stablehlo.sine"))
+    assert names(reduced) == ["builtin.module", "func.func", "stablehlo.sine", "func.return"]
+
+
+DYNAMIC = """
+func.func @main(%a: tensor<?xf32>, %c: tensor<4xcomplex<f32>>) -> (tensor<?xf32>, tensor<4xcomplex<f32>>) {
+  %0 = stablehlo.tanh %a : tensor<?xf32>
+  %1 = stablehlo.sine %0 : tensor<?xf32>
+  %2 = stablehlo.exponential %c : tensor<4xcomplex<f32>>
+  %3 = stablehlo.log %2 : tensor<4xcomplex<f32>>
+  return %1, %3 : tensor<?xf32>, tensor<4xcomplex<f32>>
+}"""
+
+
+@pytest.mark.parametrize("kept", ["stablehlo.sine", "stablehlo.log"])
+@pytest.mark.parametrize("tokens", ["", "%t = stablehlo.create_token : !stablehlo.token"])
+def test_types_that_have_no_zero(kept: str, tokens: str) -> None:
+    """A predicate that objects to new arguments asks for zeros, of which there are none for dynamic shapes."""
+    program = read.parse(DYNAMIC.replace("  %0", f"  {tokens}\n  %0"))
+    reduced = reduce(program, lambda p: kept in names(p) and "%arg2" not in text_of(p))
+    assert kept in names(reduced) and len(names(reduced)) <= 5

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from passes import _mlir
-from passes.program.entry import functions, is_declaration
+from passes.program.entry import functions, is_declaration, symbol_name
 from passes.program.walk import operations
 
 SHARDING = "sdy.sharding"
@@ -36,12 +36,12 @@ def body_ops(block: Any) -> list[Any]:
     return [op.operation for op in block.operations][:-1]
 
 
-def function_of(block: Any) -> Any:
-    """The function op around ``block``."""
-    op = block.owner.operation
-    while op.name != "func.func":
-        op = op.parent.operation
-    return op
+def function_of(block: Any) -> Any | None:
+    """The function op around ``block``, if there is one."""
+    op = block.owner
+    while op is not None and op.operation.name != "func.func":
+        op = op.operation.parent
+    return op.operation if op is not None else None
 
 
 def is_constant(op: Any) -> bool:
@@ -102,28 +102,26 @@ def _lying_as(value: Any) -> dict[str, Any]:
 def zero(value: Any) -> Any | None:
     """Substitutes by a constant of zeros."""
     ir = _mlir.ir
-    if not isinstance(value.type, ir.RankedTensorType):
+    if not isinstance(value.type, ir.RankedTensorType) or not ir.RankedTensorType(value.type).has_static_shape:
         return None
-    scalar = _zero_of(ir.RankedTensorType(value.type).element_type)
-    if scalar is None:
+    spelled = _zero_of(ir.RankedTensorType(value.type).element_type)
+    if spelled is None:
         return None
-    constant = ir.Operation.create(
-        "stablehlo.constant",
-        results=[value.type],
-        attributes={"value": ir.DenseElementsAttr.get_splat(value.type, scalar)},
-        ip=ir.InsertionPoint(value.owner),
-        loc=ir.Location.unknown(_mlir.context()),
-    )
+    # From text, since the bindings cannot take hold of complex element attributes.
+    text = f'"stablehlo.constant"() {{value = dense<{spelled}> : {value.type}}} : () -> {value.type}'
+    constant = ir.Operation.parse(text, context=_mlir.context()).operation
+    ir.InsertionPoint(value.owner).insert(constant)
     return constant.results[0]
 
 
-def _zero_of(element: Any) -> Any | None:
+def _zero_of(element: Any) -> str | None:
     ir = _mlir.ir
     if isinstance(element, ir.IntegerType):
-        return ir.IntegerAttr.get(element, 0)
-    if isinstance(element, ir.FloatType):
-        return ir.FloatAttr.get(element, 0.0, loc=ir.Location.unknown(_mlir.context()))
-    return None
+        return "false" if element.width == 1 else "0"
+    if isinstance(element, ir.ComplexType):
+        part = _zero_of(ir.ComplexType(element).element_type)
+        return f"({part}, {part})"
+    return "0.0" if isinstance(element, ir.FloatType) else None
 
 
 def same_type_operands(op: Any) -> list[list[Any]]:
@@ -241,9 +239,40 @@ def end_in_region(function: Any, position: int, index: int) -> bool:
     Returns:
       False, with the module half edited, if an argument of the region cannot be one of the function.
     """
+    op = body_ops(function.regions[0].blocks[0])[position]
+    return _end_in_block(function, position, op.regions[index].blocks[0])
+
+
+def end_in_call(function: Any, position: int) -> bool:
+    """Lets the entry ``function`` run what the op at ``position`` in its body calls, and return all of its outcome.
+
+    Returns:
+      False if that is no call of a function with a body, or, with the module half edited, if an argument of the called
+      function cannot be one of the entry.
+    """
+    ir = _mlir.ir
+    op = body_ops(function.regions[0].blocks[0])[position]
+    if op.name != "func.call":
+        return False
+    called = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
+    found = [f for f in defined_functions(_Parent(function)) if symbol_name(f) == called]
+    if not found:
+        return False
+    copy = found[0].clone(ip=ir.InsertionPoint(function))
+    ended = _end_in_block(function, position, copy.regions[0].blocks[0])
+    copy.erase()
+    return ended
+
+
+class _Parent:
+    """The module operation around a function, in the form that `functions` takes."""
+
+    def __init__(self, function: Any) -> None:
+        self.body = function.parent.operation.regions[0].blocks[0]
+
+
+def _end_in_block(function: Any, position: int, block: Any) -> bool:
     body = body_ops(function.regions[0].blocks[0])
-    op = body[position]
-    block = op.regions[index].blocks[0]
     fresh = fresh_argument(function)
     for argument in block.arguments:
         value = fresh(argument)
@@ -252,8 +281,10 @@ def end_in_region(function: Any, position: int, index: int) -> bool:
         argument.replace_all_uses_with(value)
     *inside, terminator = [o.operation for o in block.operations]
     for inner in inside:
-        inner.move_before(op)
+        inner.move_before(body[position])
     values = list(terminator.operands)
+    # What is left of the block must not refer to ops that may go.
+    terminator.erase()
     if values:
         _return_instead(function, values, body[position:])
     return bool(values)

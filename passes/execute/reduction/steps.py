@@ -71,11 +71,12 @@ def _truncating(search: Search, count: int) -> Edit:
 
 
 def end_inside(search: Search) -> bool:
-    """Lets the entry function end in a region of one of its ops."""
+    """Lets the entry function end in a region of one of its ops, or in a function that it calls."""
     found = False
     position = 0
     while position < len(ops := edits.body_ops(_body(search))):
-        if any(search.attempt(_ending(search, position, region)) for region in range(len(ops[position].regions))):
+        ways = [_ending(search, position, region) for region in range(len(ops[position].regions))]
+        if any(search.attempt(way) for way in (_calling(search, position), *ways)):
             found, position = True, 0
         else:
             position += 1
@@ -84,6 +85,10 @@ def end_inside(search: Search) -> bool:
 
 def _ending(search: Search, position: int, region: int) -> Edit:
     return lambda program: edits.end_in_region(search.function(program), position, region)
+
+
+def _calling(search: Search, position: int) -> Edit:
+    return lambda program: edits.end_in_call(search.function(program), position)
 
 
 def _body(search: Search) -> Any:
