@@ -138,10 +138,15 @@ def _ordered_factors(size: int, cuts: set[int]) -> list[int]:
 
 
 class _Rewriter:
-    """Rewrites every ``sdy`` attribute of a module onto factored meshes; equal attributes are translated once."""
+    """Rewrites every ``sdy`` attribute of a module onto factored meshes; equal attributes are translated once.
 
-    def __init__(self, meshes: dict[str, PrimeMesh]) -> None:
+    A mesh without axes, which front ends write for "one device", can only say "replicated"; ``instead`` is the mesh
+    that says so in its place.
+    """
+
+    def __init__(self, meshes: dict[str, PrimeMesh], instead: str) -> None:
         self.meshes = meshes
+        self.instead = instead
         self.cache: dict[Any, Any] = {}
 
     def attribute(self, attr: Any) -> Any:
@@ -174,6 +179,8 @@ class _Rewriter:
             d = sdy.DimensionShardingAttr(dimension)
             axes = self._axes(d.axes, prime)
             dims.append(sdy.DimensionShardingAttr.get(axes, d.is_closed, d.priority, context=context))
+        if not prime.original.axes:
+            name = self.instead
         return sdy.TensorShardingAttr.get(
             name, dims, self._axes(attr.replicated_axes, prime), self._axes(attr.unreduced_axes, prime), context=context
         )
@@ -197,7 +204,8 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
     """Rewrites all meshes of ``module`` to prime axes, with every sharding that refers to them.
 
     Returns:
-      Mesh name -> `PrimeMesh`. A module whose axes are all prime already is left untouched.
+      Mesh name -> `PrimeMesh`. Meshes without axes are gone if there is another; a module whose axes are all prime
+      already is left as it is otherwise.
     """
     sdy, context = _mlir.sdy, _mlir.context()
     mesh_ops = [op.operation for op in module.body.operations if op.operation.name == "sdy.mesh"]
@@ -210,10 +218,10 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
         if prime.mesh != prime.original:
             axes = [sdy.MeshAxisAttr.get(n, s, context=context) for n, s in prime.mesh.axes]
             op.attributes["mesh"] = sdy.MeshAttr.get(axes, list(prime.mesh.device_ids), context=context)
-    if all(p.mesh == p.original for p in primes.values()):
+    instead = next((name for name, p in primes.items() if p.original.axes), next(iter(primes), ""))
+    if all(p.mesh == p.original and (p.original.axes or name == instead) for name, p in primes.items()):
         return primes
-    rewriter = _Rewriter(primes)
-
+    rewriter = _Rewriter(primes, instead)
     for op in operations(module):
         attributes = op.operation.attributes
         for key in _SHARDING_ATTRIBUTES:
@@ -221,6 +229,10 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
                 attributes[key] = rewriter.attribute(attributes[key])
         if "manual_axes" in attributes:
             attributes["manual_axes"] = _manual_axes(attributes["manual_axes"], primes)
+    for op in mesh_ops:
+        if symbol_name(op) != instead and not primes[symbol_name(op)].original.axes:
+            del primes[symbol_name(op)]
+            op.erase()
     return primes
 
 

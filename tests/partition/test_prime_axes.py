@@ -62,6 +62,20 @@ def test_axes_of_prime_size_keep_their_names() -> None:
     assert prime.mesh == prime.original
 
 
+def test_a_mesh_without_axes_gives_way_to_the_one_that_has_some() -> None:
+    text = '''
+sdy.mesh @none = <[]>
+sdy.mesh @mesh = <["x"=2]>
+func.func @main(%a: tensor<8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>},
+                %b: tensor<8xf32> {sdy.sharding = #sdy.sharding<@none, [{}]>}) -> tensor<8xf32> {
+  %0 = stablehlo.add %a, %b : tensor<8xf32>
+  return %0 : tensor<8xf32>
+}'''
+    program = read.parse(text)
+    assert list(factor_axes(program.module)) == ["mesh"]
+    assert "@none" not in write.to_text(program.module)
+
+
 def test_parts_that_cannot_coexist_are_refused_by_name() -> None:
     both = MODULE.replace('{"y":(1)2}, {"x"}', '{"x":(1)4}, {}')
     with pytest.raises(UserError, match=r'sub-axis "x":\(1\)'):
