@@ -34,12 +34,24 @@ ENGINES = {
 }
 
 
+# Virtual devices share few cores and wait for each other at collectives; XLA would abort the process after 40 s. A
+# program whose devices wait in vain (collectives that do not match) ends after half an hour. Flags that a release does
+# not know abort it at its start; they are then given up.
+_flags = ["--xla_cpu_collective_call_terminate_timeout_seconds=1800"]
+
+
 class Child:
     """One running child. ``log`` collects what native code writes to its stderr."""
 
     def __init__(self) -> None:
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": os.pathsep.join(_search_path())}
+        environment = {
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "PYTHONPATH": os.pathsep.join(_search_path()),
+            # What the user sets comes last and wins.
+            "XLA_FLAGS": " ".join([*_flags, os.environ.get("XLA_FLAGS", "")]),
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "passes.execute.child"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment,
@@ -121,10 +133,9 @@ def run(engine: str, job: Job, timeout: float | None = None) -> list[list[np.nda
       NativeFailure: the child died or ran out of time.
     """
     with _lock, tempfile.TemporaryDirectory(prefix="shlo-run-") as name:
-        child = _child()
         job.save(Path(name))
         try:
-            answer = child.ask({"engine": engine, "folder": name}, timeout)
+            answer = _exchange({"engine": engine, "folder": name}, timeout)
         except TimeoutError:
             stop_all()
             raise NativeFailure(f"{engine} did not finish within {timeout:g} s") from None
@@ -132,12 +143,22 @@ def run(engine: str, job: Job, timeout: float | None = None) -> list[list[np.nda
             stop_all()
             raise
         if answer is None:
-            failure = death(f"the process that ran the program on {engine}", job, child)
+            failure = death(f"the process that ran the program on {engine}", job, _running[0])
             stop_all()
             raise failure
         if "error" in answer:
             raise UserError(answer["error"])
         return load_results(Path(name))
+
+
+def _exchange(request: dict[str, Any], timeout: float | None) -> dict[str, Any] | None:
+    """Asks the child; ``None`` if it died for a reason other than flags it does not know."""
+    answer = _child().ask(request, timeout)
+    if answer is None and _flags and "Unknown flag" in _running[0].last_words():
+        _flags.clear()
+        stop_all()
+        answer = _child().ask(request, timeout)
+    return answer
 
 
 def death(who: str, job: Job, child: Child) -> NativeFailure:

@@ -230,6 +230,15 @@ def test_death_by_a_signal_is_an_error_that_names_it_and_keeps_the_module() -> N
     kept.unlink()
 
 
+def test_flags_that_a_release_of_xla_does_not_know_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = parse("func.func @main(%a: tensor<f32>) -> tensor<f32> { return %a : tensor<f32> }")
+    monkeypatch.setattr(child, "_flags", ["--xla_no_such_flag=1"])
+    child.stop_all()
+    assert Executor().run_global(program, [np.array(1, np.float32)]) == [1]
+    assert child._flags == []
+    child.stop_all()
+
+
 def test_the_child_ends_with_its_parent() -> None:
     code = (
         "import numpy as np; from passes.program.read import parse; from passes.execute import child;"
