@@ -23,7 +23,7 @@ demo: $(VENV)/installed
 	$(BIN)/shlo verify examples/decoder/train_step.mlir $(OUT)/per_device.mlir
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

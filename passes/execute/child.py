@@ -25,6 +25,7 @@ import numpy as np
 
 from passes.errors import NativeFailure, UserError
 from passes.execute.job import Job, load_job, load_results, save_results
+from passes.pipeline.lifetime import die_with_parent
 
 # Engine name -> module with `execute(job)`.
 ENGINES = {
@@ -188,6 +189,8 @@ def _run_request(request: dict[str, Any], job: Job) -> list[list[np.ndarray]]:
 
 
 def _serve() -> None:
+    # A parent killed while native code runs here would leave this process running for nobody.
+    die_with_parent()
     # Native code may print; the answers get a descriptor of their own and stdout becomes stderr.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

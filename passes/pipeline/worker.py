@@ -7,8 +7,6 @@ diagnostics as they come and then the transformed module, or the error. The proc
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import signal
 import sys
 import traceback
@@ -18,15 +16,14 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.pipeline import registry, textual, wire
 from passes.pipeline.execution import execute
+from passes.pipeline.lifetime import die_with_parent
 from passes.pipeline.options import RunOptions
 from passes.program.write import to_bytecode
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(requests: int, replies: int) -> None:
     """Serves requests until there are no more."""
-    _die_with_parent()
+    die_with_parent()
     # An interrupt ends the worker at once; the parent reports it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _mlir.context()
@@ -76,15 +73,6 @@ def _reply(replies: int, data: dict[str, Any], blob: bytes = b"") -> None:
 def _options(data: dict[str, Any]) -> RunOptions:
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     return RunOptions(**given)
-
-
-def _die_with_parent() -> None:
-    """Asks the kernel to kill this process with its parent; elsewhere than on Linux it ends at the next request."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent or parent == 1:
-        sys.exit(0)
 
 
 if __name__ == "__main__":
