@@ -7,6 +7,7 @@ per-device program therefore runs as N replicas of one partition, where the flat
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,8 +38,17 @@ _MANUAL_CALLS = frozenset({"SPMDFullToShardShape", "xla.sdy.GlobalToLocalShape"}
 _COLLECTIVES = _DROP_CHANNEL | _FLATTENED_IDS | {"stablehlo.partition_id"}
 
 
+# How jax spells a call back into the Python process that exported the program.
+_PYTHON_CALLBACK = re.compile(r"xla_(ffi_)?(partitioned_)?python_\w*callback")
+
+
 def global_code(program: Program, entry: str | None = None) -> bytes:
-    """The global ``program`` as bytecode, for one device or for an engine that partitions it by its annotations."""
+    """The global ``program`` as bytecode, for one device or for an engine that partitions it by its annotations.
+
+    Raises:
+      UserError: the program calls back into Python, which only the process that exported it can answer.
+    """
+    _refuse_callbacks(program)
     module = _copy(program, entry)
     _strip_loop_shardings(module)
     return _bytecode(module)
@@ -51,14 +61,28 @@ def per_device_code(program: Program, entry: str | None = None) -> bytes:
     neither on how devices are spread over processes nor on who comes first, and a maximum keeps NaN.
 
     Raises:
-      UserError: a collective groups its devices in a way that replicas cannot express.
+      UserError: a collective groups its devices in a way that replicas cannot express, or the program calls back into
+        Python.
     """
+    _refuse_callbacks(program)
     replicas = _count(program, "mhlo.num_replicas")
     module = _copy(program, entry)
     # A module that is written for replicas needs no translation.
     if replicas == 1:
         _partitions_to_replicas(program, module)
     return _bytecode(module)
+
+
+def _refuse_callbacks(program: Program) -> None:
+    for op in operations(program.module):
+        if op.name == "stablehlo.custom_call":
+            target = _mlir.ir.StringAttr(op.attributes["call_target_name"]).value
+            if _PYTHON_CALLBACK.fullmatch(target):
+                raise program.error(
+                    f"cannot execute: @{target} calls back into the Python process that exported the program; "
+                    "export it without callbacks (io_callback, pure_callback, debug checks)",
+                    op,
+                )
 
 
 def _strip_loop_shardings(module: Any) -> None:

@@ -258,3 +258,14 @@ def test_in_process_runs_give_the_same(executor: Executor) -> None:
     a = np.arange(6, dtype=np.float32).reshape(2, 3)
     inside = Executor(executor.engine, isolated=False)
     assert same_bits(inside.run_global(program, [a])[0], executor.run_global(program, [a])[0])
+
+
+def test_a_call_back_into_python_is_refused_by_name() -> None:
+    program = parse("""
+func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = stablehlo.custom_call @xla_ffi_python_cpu_callback(%a) {api_version = 4 : i32,
+      mhlo.backend_config = {index = 0 : ui64}} : (tensor<4xf32>) -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}""")
+    with pytest.raises(UserError, match="xla_ffi_python_cpu_callback calls back into the Python process"):
+        Executor().run_global(program, [np.zeros(4, np.float32)])
