@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from passes.cli.common import whole_number
@@ -10,9 +11,11 @@ from passes.errors import UserError
 
 if TYPE_CHECKING:
     from passes.execute.executor import Executor
+    from passes.partition.side_table import SideTable
+    from passes.program.read import Program
 
 
-def add_execution(parser: argparse.ArgumentParser) -> None:
+def add_execution(parser: argparse._ActionsContainer) -> None:
     """Adds ``--inputs`` and ``--seed``, and where and for how long to run."""
     parser.add_argument("--inputs", metavar="KIND|FILE", default="normal", help=(
         "normal (the default), uniform, exact (small integers), special (NaN, Inf, -0.0, ... mixed in), "
@@ -46,3 +49,44 @@ def make_executor(args: argparse.Namespace) -> Executor:
         raise UserError("--processes works with --executor=xla only")
     engine = f"plugin:{args.platform}" if args.platform else args.executor
     return Executor(engine, timeout=args.timeout, processes=args.processes)
+
+
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--verify`` and how to execute; `prove` does what they ask."""
+    group = parser.add_argument_group("proof")
+    group.add_argument("--verify", action="store_true", help=(
+        "execute the result and compare it with the program before; on a mismatch nothing is written"
+    ))
+    add_execution(group)
+
+
+def copy_of(program: Program) -> Program:
+    """The program as it is now, untouched by what is done to ``program`` later."""
+    from passes.program import read, write
+
+    allow = bool(program.module.context.allow_unregistered_dialects)
+    return read.parse(write.to_bytecode(program.module), program.source, allow_unregistered=allow)
+
+
+def prove(
+    args: argparse.Namespace,
+    original: Program,
+    transformed: Program,
+    side_table: SideTable | None = None,
+    *,
+    entry: str | None = None,
+    xla_partition: bool = False,
+) -> None:
+    """Executes both programs as the options of `add_verify` say and prints the verdict on standard error.
+
+    Raises:
+      Mismatch: they differ. `execute.verify.verify` says what else.
+    """
+    from passes.execute.verify import verify
+
+    found = verify(
+        original, transformed, side_table,
+        entry=entry, inputs=args.inputs, seed=args.seed, executor=make_executor(args), xla_partition=xla_partition,
+    )
+    print("\n".join(found.lines()), file=sys.stderr)
+    found.require()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from passes.cli import common
+from passes.cli.execution import add_verify, copy_of, prove
 from passes.errors import EXIT_OK, UserError
 from passes.pipeline import textual
 
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_output(parser)
     _add_pipeline_options(parser.add_argument_group("pipeline"))
     _add_reporting_options(parser.add_argument_group("reporting, on standard error"))
+    add_verify(parser)
     _add_pass_flags(parser)
 
 
@@ -135,7 +137,10 @@ class _Job:
         allow = self.args.allow_unregistered_dialect
         try:
             program = read.parse(data, self.source, allow_unregistered=allow, first_line=first_line)
+            original = copy_of(program) if self.args.verify else None
             runner.run(program, self.pipeline, self.options)
+            if original is not None:
+                prove(self.args, original, program)
             self.outputs.append(common.renderer(self.args)(program.module))
         except UserError as error:
             return [error]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from passes.cli.common import add_entry, add_input, add_output, check_output, read_input, write_module
-from passes.cli.execution import add_execution, make_executor
+from passes.cli.execution import add_verify, copy_of, prove
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ))
     parser.add_argument("--devices", type=int, metavar="N", help="how many devices there are; the mesh must fit")
     parser.add_argument("--json", action="store_true", help="print the summary on stderr as JSON")
-    parser.add_argument("--verify", action="store_true", help=(
-        "execute the result on virtual devices and compare it with the program before; on a mismatch nothing is written"
-    ))
-    add_execution(parser)
+    add_verify(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
     side_table = _side_table_path(args)
     check_output(args.trace or "-")
     program = read_input(args)
-    original = _copy(program) if args.verify else None
+    original = copy_of(program) if args.verify else None
     report = _partition(args, program, rules)
     words = json.dumps(_to_json(report)) if args.json else "\n".join(report.lines())
     print(words, file=sys.stderr)
     if original is not None:
-        _verify(args, original, program, report)
+        prove(args, original, program, report.side_table, entry=args.entry)
     if report.numbered is not None:
         _write_numbered(args.trace, report.numbered)
     write_module(args, program)
@@ -93,28 +90,11 @@ def _side_table_path(args: argparse.Namespace) -> str | None:
     return None if args.output == "-" else str(Path(args.output).with_suffix(".side.json"))
 
 
-def _copy(program: Program) -> Program:
-    from passes.program import read, write
-
-    return read.parse(write.to_bytecode(program.module), program.source)
-
-
 def _write_numbered(path: str, numbered: bytes) -> None:
     from passes.program import read, write
 
     text = write.to_text(read.parse(numbered).module, write.PrintOptions(debuginfo=True))
     write.write_output(path, text)
-
-
-def _verify(args: argparse.Namespace, original: Program, program: Program, report: Report) -> None:
-    from passes.execute.verify import verify
-
-    found = verify(
-        original, program, report.side_table,
-        entry=args.entry, inputs=args.inputs, seed=args.seed, executor=make_executor(args),
-    )
-    print("\n".join(found.lines()), file=sys.stderr)
-    found.require()
 
 
 def _to_json(report: Report) -> dict[str, object]:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from passes.cli.common import add_entry, add_input, add_output, read_input, write_module
+from passes.cli.execution import add_verify, copy_of, prove
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "print arguments, results, their shardings and bytes per device on standard error"
     ))
     add_output(parser)
+    add_verify(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,12 +42,15 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--no-propagate without --rules would change nothing; give one of them")
     if args.file == "-" and args.rules == "-":
         raise UserError("the module and the rules file cannot both come from standard input")
-    program = _annotated(args)
+    original, program = _annotated(args)
     if not args.no_propagate:
         from passes.sharding.propagate import PropagateOptions, propagate
 
         options = PropagateOptions(args.keep_sharding_rules, args.conservative, reshards=False)
         _warn(propagate(program, options, entry=args.entry))
+    if original is not None:
+        # XLA partitions what was annotated, which shares nothing with our own partitioner.
+        prove(args, original, program, entry=args.entry, xla_partition=True)
     write_module(args, program)
     if args.summary:
         from passes.sharding.summary import summarize
@@ -54,18 +59,23 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _annotated(args: argparse.Namespace) -> Program:
-    """The program with the annotations of the rules file, which is read first: it is small and most often wrong."""
+def _annotated(args: argparse.Namespace) -> tuple[Program | None, Program]:
+    """The program as it was, if it is to be verified, and with the annotations of the rules file.
+
+    The rules file is read first: it is small and most often wrong.
+    """
     if args.rules is None:
-        return read_input(args)
+        program = read_input(args)
+        return copy_of(program) if args.verify else None, program
     from passes.sharding.rules_file import load
 
     rules = load(args.rules)
     program = read_input(args)
+    original = copy_of(program) if args.verify else None
     from passes.sharding.annotate import annotate
 
     annotate(program, rules, args.entry)
-    return program
+    return original, program
 
 
 def _warn(report: PropagateReport) -> None:
