@@ -88,5 +88,6 @@ def prove(
         original, transformed, side_table,
         entry=entry, inputs=args.inputs, seed=args.seed, executor=make_executor(args), xla_partition=xla_partition,
     )
-    print("\n".join(found.lines()), file=sys.stderr)
+    # The error lists what differs, so it is not printed twice.
     found.require()
+    print("\n".join(found.lines()), file=sys.stderr)

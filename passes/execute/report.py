@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from passes.errors import Mismatch
 from passes.execute.compare import Comparison
@@ -26,12 +26,14 @@ class Report:
       inputs: What it ran on, e.g. ``inputs normal seed 0``.
       results: The verdict about each result.
       notes: What a reader must know about how far the proof goes.
+      seconds: Wall time by stage.
     """
 
     how: str
     inputs: str
     results: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -62,6 +64,7 @@ class Report:
             "how": self.how,
             "inputs": self.inputs,
             "notes": self.notes,
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "results": [r.to_json() for r in self.results],
         }
         return json.dumps(finite(data), indent=1)

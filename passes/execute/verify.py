@@ -6,6 +6,7 @@ program, and the shards of its results are assembled, compared, and checked agai
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -79,12 +80,20 @@ def verify(
         _check_table(original, transformed, side_table, entry, devices)
     else:
         _check_same_signature(original, transformed, entry)
+    clock = [time.perf_counter()]
     given = input_kinds.make(original, inputs, seed, entry=entry)
+    clock.append(time.perf_counter())
     expected = executor.run_global(original, given.arrays, entry=entry)
+    clock.append(time.perf_counter())
     run = _Run(original, transformed, entry, given, level, devices, executor, expected, computed_in(original))
     if side_table is not None:
-        return _per_device(run, side_table)
-    return _partitioned(run) if xla_partition else _global(run)
+        report = _per_device(run, side_table)
+    else:
+        report = _partitioned(run) if xla_partition else _global(run)
+    clock.append(time.perf_counter())
+    stages = ("inputs", "original", "transformed and comparison")
+    seconds = {stage: end - start for stage, start, end in zip(stages, clock[:-1], clock[1:], strict=True)}
+    return replace(report, seconds=seconds)
 
 
 def _global(run: _Run) -> Report:
