@@ -15,6 +15,7 @@ from passes.errors import EXIT_OK, UserError
 if TYPE_CHECKING:
     from passes.partition.partition import Report
     from passes.program.read import Program
+    from passes.sharding.rules_file import Rules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _rules(args: argparse.Namespace) -> object:
+def _rules(args: argparse.Namespace) -> Rules | None:
     if args.rules is None:
         return None
     from passes.sharding.rules_file import load
@@ -65,12 +66,11 @@ def _rules(args: argparse.Namespace) -> object:
     return load(args.rules)
 
 
-def _partition(args: argparse.Namespace, program: Program, rules: object) -> Report:
+def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) -> Report:
     from passes.partition.partition import partition
     from passes.sharding.annotate import annotate
-    from passes.sharding.rules_file import Rules
 
-    if isinstance(rules, Rules):
+    if rules is not None:
         _check_devices(args, rules.mesh.device_count)
         annotate(program, rules, args.entry)
     report = partition(program, args.entry, trace=args.trace is not None)

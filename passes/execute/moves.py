@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from passes import _mlir
+from passes.program.types import shape_of
 
 
 def integer(op: Any, name: str) -> int:
@@ -40,11 +41,6 @@ def zeros(type: Any) -> Any:
     zero = "(0.0, 0.0)" if element.startswith("complex") else "0" if element.lstrip("u").startswith("i") else "0.0"
     zero = "false" if element == "i1" else zero
     return constant(_mlir.ir.Attribute.parse(f"dense<{zero}> : {type}"))
-
-
-def shape_of(value: Any) -> list[int]:
-    """The shape of a tensor value."""
-    return list(_mlir.ir.RankedTensorType(value.type).shape)
 
 
 def retyped(value: Any, shape: list[int]) -> Any:

@@ -13,9 +13,10 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import UserError
-from passes.execute.moves import create, integer, part, reduced, replica_groups, reshape, retyped, shape_of
+from passes.execute.moves import create, integer, part, reduced, replica_groups, reshape, retyped
 from passes.program.entry import find_entry, functions, symbol_name
 from passes.program.read import Program
+from passes.program.types import i64_attr, shape_of
 from passes.program.walk import operations
 from passes.sharding.mesh import meshes
 
@@ -87,17 +88,9 @@ def _refuse_callbacks(program: Program) -> None:
 
 def _strip_loop_shardings(module: Any) -> None:
     """XLA takes loop-invariant values out of loops but leaves their shardings, and then rejects the loop."""
-    ir = _mlir.ir
-    found: list[Any] = []
-
-    def collect(op: Any) -> Any:
+    for op in operations(module):
         if op.name == "stablehlo.while" and "sdy.sharding" in op.attributes:
-            found.append(op)
-        return ir.WalkResult.ADVANCE
-
-    module.walk(collect)
-    for op in found:
-        del op.attributes["sdy.sharding"]
+            del op.attributes["sdy.sharding"]
 
 
 def _count(program: Program, key: str) -> int:
@@ -179,16 +172,7 @@ def _strip_buffer_attributes(function: Any, key: str) -> None:
 
 
 def _partitions_to_replicas(program: Program, module: Any) -> None:
-    ir = _mlir.ir
-    found: list[Any] = []
-
-    def collect(op: Any) -> Any:
-        if op.name in _COLLECTIVES:
-            found.append(op)
-        return ir.WalkResult.ADVANCE
-
-    module.walk(collect)
-    for op in found:
+    for op in [op for op in operations(module) if op.name in _COLLECTIVES]:
         if op.name in _DROP_CHANNEL:
             if "channel_handle" in op.attributes:
                 del op.attributes["channel_handle"]
@@ -234,7 +218,7 @@ def _all_reduce_in_order(op: Any, operand: Any, size: int) -> Any:
     row = reshape(operand, [1, *shape])
     gathered = create(
         "stablehlo.all_gather", [row], retyped(operand, [size, *shape]),
-        all_gather_dim=_i64(0), **{name: op.attributes[name] for name in _GROUPING},
+        all_gather_dim=i64_attr(0), **{name: op.attributes[name] for name in _GROUPING},
     )
     return reduced(op, [reshape(part(gathered, 0, index, size), shape) for index in range(size)])
 
@@ -244,7 +228,7 @@ def _reduce_scatter_in_order(op: Any, operand: Any, size: int) -> Any:
     dim = integer(op, "scatter_dimension")
     swapped = create(
         "stablehlo.all_to_all", [operand], operand.type, replica_groups=op.attributes["replica_groups"],
-        split_dimension=_i64(dim), concat_dimension=_i64(dim), split_count=_i64(size),
+        split_dimension=i64_attr(dim), concat_dimension=i64_attr(dim), split_count=i64_attr(size),
     )
     return reduced(op, [part(swapped, dim, index, size) for index in range(size)])
 
@@ -256,10 +240,6 @@ _ORDERED: dict[str, Callable[[Any, Any, int], Any]] = {
     "stablehlo.all_reduce": _all_reduce_in_order,
     "stablehlo.reduce_scatter": _reduce_scatter_in_order,
 }
-
-
-def _i64(value: int) -> Any:
-    return _mlir.ir.IntegerAttr.get(_mlir.ir.IntegerType.get_signless(64), value)
 
 
 def _bytecode(module: Any) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from passes import _mlir
 from passes.program.entry import find_entry, functions, symbol_name
 from passes.program.read import Program
+from passes.program.types import shape_of
 from passes.program.walk import operations
 
 # Trip counts of loops that an argument bounds: enough to go round more than once.
@@ -48,10 +49,6 @@ class Domain:
 Sink = Callable[[Any, int], Domain | None]
 
 
-def _shape(value: Any) -> list[int]:
-    return list(_mlir.ir.RankedTensorType(value.type).shape)
-
-
 def _index(room: list[int]) -> Domain | None:
     """An index into dimensions that leave ``room``; those that fit in one place only do not limit the others."""
     return Domain(0, min([r for r in room if r > 0], default=0)) if room else None
@@ -62,7 +59,7 @@ def _gather(op: Any, operand: int) -> Domain | None:
         return None
     numbers = _mlir.stablehlo.GatherDimensionNumbers(op.attributes["dimension_numbers"])
     sizes = list(_mlir.ir.DenseI64ArrayAttr(op.attributes["slice_sizes"]))
-    shape = _shape(op.operands[0])
+    shape = shape_of(op.operands[0])
     return _index([shape[d] - sizes[d] for d in numbers.start_index_map])
 
 
@@ -71,7 +68,7 @@ def _scatter(op: Any, operand: int) -> Domain | None:
     if operand != inputs:
         return None
     numbers = _mlir.stablehlo.ScatterDimensionNumbers(op.attributes["scatter_dimension_numbers"])
-    shape, updates = _shape(op.operands[0]), _shape(op.operands[inputs + 1])
+    shape, updates = shape_of(op.operands[0]), shape_of(op.operands[inputs + 1])
     absent = {*numbers.inserted_window_dims, *numbers.input_batching_dims}
     windowed = [d for d in range(len(shape)) if d not in absent]
     window = dict(zip(windowed, (updates[d] for d in numbers.update_window_dims), strict=True))
@@ -82,13 +79,13 @@ def _dynamic_slice(op: Any, operand: int) -> Domain | None:
     if operand == 0:
         return None
     sizes = list(_mlir.ir.DenseI64ArrayAttr(op.attributes["slice_sizes"]))
-    return _index([_shape(op.operands[0])[operand - 1] - sizes[operand - 1]])
+    return _index([shape_of(op.operands[0])[operand - 1] - sizes[operand - 1]])
 
 
 def _dynamic_update_slice(op: Any, operand: int) -> Domain | None:
     if operand < 2:
         return None
-    return _index([_shape(op.operands[0])[operand - 2] - _shape(op.operands[1])[operand - 2]])
+    return _index([shape_of(op.operands[0])[operand - 2] - shape_of(op.operands[1])[operand - 2]])
 
 
 def _case(op: Any, operand: int) -> Domain | None:
@@ -139,7 +136,7 @@ def _compare(op: Any, operand: int) -> Domain | None:
     if other is None or other.name != "stablehlo.iota":
         return None
     dimension = _mlir.ir.IntegerAttr(other.attributes["iota_dimension"]).value
-    return Domain(0, max(_shape(other.results[0])[dimension] - 1, 0))
+    return Domain(0, max(shape_of(other.results[0])[dimension] - 1, 0))
 
 
 def _definition(value: Any) -> Any:

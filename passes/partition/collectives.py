@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from passes import _mlir
-from passes.program.types import tensor_type
+from passes.program.types import i64_attr, tensor_type
 from passes.sharding.mesh import Axis, Mesh, Sharding
 
 Axes = tuple[Axis, ...]
@@ -86,9 +86,9 @@ class Emitter:
         shape[source] *= count
         shape[target] //= count
         attributes = {
-            "split_dimension": _i64(target),
-            "concat_dimension": _i64(source),
-            "split_count": _i64(count),
+            "split_dimension": i64_attr(target),
+            "concat_dimension": i64_attr(source),
+            "split_count": i64_attr(count),
             "replica_groups": self._replica_groups(axes),
             "channel_handle": self._channel_handle(),
         }
@@ -119,7 +119,7 @@ class Emitter:
             type = _mlir.ir.RankedTensorType(value.type)
             shape = list(type.shape)
             shape[dim] //= _count(axes)
-            attributes = {"scatter_dimension": _i64(dim), **self._grouped(axes)}
+            attributes = {"scatter_dimension": i64_attr(dim), **self._grouped(axes)}
             result = tensor_type(shape, type.element_type)
             value = self._reduction("stablehlo.reduce_scatter", value, result, attributes, kind, point, location)
         return value
@@ -197,7 +197,7 @@ class Emitter:
         type = _mlir.ir.RankedTensorType(value.type)
         shape = list(type.shape)
         shape[dim] *= _count(axes)
-        attributes = {"all_gather_dim": _i64(dim), **self._grouped(axes)}
+        attributes = {"all_gather_dim": i64_attr(dim), **self._grouped(axes)}
         result = tensor_type(shape, type.element_type)
         return self._collective("stablehlo.all_gather", value, result, attributes, point, location)
 
@@ -283,10 +283,6 @@ def common_prefix(a: Axes, b: Axes) -> Axes:
     """The leading axes that ``a`` and ``b`` share."""
     length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     return a[:length]
-
-
-def _i64(value: int) -> Any:
-    return _mlir.ir.IntegerAttr.get(_mlir.ir.IntegerType.get_signless(64, _mlir.context()), value)
 
 
 def _count(axes: Axes) -> int:

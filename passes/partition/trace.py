@@ -22,6 +22,7 @@ from passes import _mlir
 from passes.partition.prime_axes import PrimeMesh
 from passes.partition.shardings import Axes, ShardingMap
 from passes.partition.side_table import axis_from_text
+from passes.program.types import i64_attr
 from passes.program.walk import operations
 from passes.sharding.mesh import Axis, Mesh, Sharding
 
@@ -56,7 +57,7 @@ def number_operations(module: Any) -> None:
     """Gives every op with results a number of its own."""
     for number, op in enumerate(operations(module)):
         if len(op.results):
-            op.attributes[NUMBER] = _integer(number)
+            op.attributes[NUMBER] = i64_attr(number)
 
 
 def number_of(op: Any) -> int | None:
@@ -74,7 +75,7 @@ def hand_over(source: Any, target: Any) -> None:
     if NUMBER not in marks:
         return
     receiver[NUMBER] = marks[NUMBER]
-    receiver[RESULT] = marks[RESULT] if RESULT in marks else _integer(source.result_number)
+    receiver[RESULT] = marks[RESULT] if RESULT in marks else i64_attr(source.result_number)
     if len(giver.operation.results) == 1:
         del marks[NUMBER]
 
@@ -103,7 +104,7 @@ def stand_for(moved: Any, source: Any) -> None:
     receiver, giver = moved.owner.operation.attributes, source.owner
     if isinstance(giver, ir.Block):
         if giver.owner.operation.name == "func.func":
-            receiver[ARGUMENT] = _integer(source.arg_number)
+            receiver[ARGUMENT] = i64_attr(source.arg_number)
         return
     marks = giver.operation.attributes
     if PARTIAL in marks:
@@ -112,7 +113,7 @@ def stand_for(moved: Any, source: Any) -> None:
         receiver[ARGUMENT] = marks[ARGUMENT]
     elif NUMBER in marks:
         receiver[NUMBER] = marks[NUMBER]
-        receiver[RESULT] = marks[RESULT] if RESULT in marks else _integer(source.result_number)
+        receiver[RESULT] = marks[RESULT] if RESULT in marks else i64_attr(source.result_number)
 
 
 def write_shardings(module: Any, shardings: ShardingMap, prime: PrimeMesh) -> None:
@@ -182,7 +183,3 @@ def _dims(sharding: Any, type: Any, prime: PrimeMesh) -> list[list[str]]:
 
 def _text(data: Any) -> Any:
     return _mlir.ir.StringAttr.get(json.dumps(data), _mlir.context())
-
-
-def _integer(value: int) -> Any:
-    return _mlir.ir.IntegerAttr.get(_mlir.ir.IntegerType.get_signless(64, _mlir.context()), value)

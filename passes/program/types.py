@@ -22,6 +22,11 @@ def shape_of(value: Any) -> list[int]:
     return list(_mlir.ir.RankedTensorType(value.type).shape)
 
 
+def i64_attr(value: int) -> Any:
+    """``value`` as a 64-bit integer attribute, the form of most StableHLO dimension numbers."""
+    return _mlir.ir.IntegerAttr.get(_mlir.ir.IntegerType.get_signless(64, _mlir.context()), value)
+
+
 def byte_size(type: Any) -> int:
     """The bytes of a statically shaped tensor; elements narrower than a byte count as one."""
     ranked = _mlir.ir.RankedTensorType(type)
