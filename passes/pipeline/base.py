@@ -70,11 +70,30 @@ class Option:
         return f"'{text}'" if '"' in text else f'"{text}"'
 
 
-class Counters(dict[str, int]):
-    """The statistics of one run of one pass; a name that was not declared is a bug and raises."""
+@dataclass(frozen=True)
+class Removal:
+    """An op that a pass took out: its name, its ``ir.Location``, and why it could go."""
 
-    def __init__(self, declared: tuple[Statistic, ...]) -> None:
+    op: str
+    location: Any
+    why: str
+
+
+class Counters(dict[str, int]):
+    """The statistics of one run of one pass; a name that was not declared is a bug and raises.
+
+    Attributes:
+      removals: The ops taken out so far, if somebody wants to know; ``None`` saves the time to list them.
+    """
+
+    def __init__(self, declared: tuple[Statistic, ...], *, explain: bool = False) -> None:
         super().__init__({s.name: 0 for s in declared})
+        self.removals: list[Removal] | None = [] if explain else None
+
+    def removed(self, op: Any, why: str) -> None:
+        """Notes that ``op`` goes and why ("merged into an equal op"); called while the op is still there."""
+        if self.removals is not None:
+            self.removals.append(Removal(op.name, op.location, why))
 
     def add(self, name: str, count: int = 1) -> None:
         """Counts ``count`` more events of ``name``."""
