@@ -13,6 +13,7 @@ from passes.pipeline.base import Pass
 # Pipeline name -> "module:class".
 OWN_PASSES = {
     "cse": "passes.optimize.cse:Cse",
+    "simplify": "passes.optimize.simplify:Simplify",
     "dead-ops": "passes.optimize.dead_ops:DeadOps",
 }
 

@@ -40,7 +40,10 @@ def optimize(own: Pass, text: str) -> Optimized:
 
 def evaluate(module: Any, inputs: list[np.ndarray[Any, Any]]) -> list[bytes]:
     """The bytes of the results of ``@main`` in the StableHLO interpreter."""
-    attributes = [_mlir.ir.DenseElementsAttr.get(value, context=_mlir.context()) for value in inputs]
+    attributes = [
+        _mlir.ir.DenseElementsAttr.get(value, signless=value.dtype.kind != "u", context=_mlir.context())
+        for value in inputs
+    ]
     return [np.array(result).tobytes() for result in _mlir.stablehlo.eval_module(module, attributes)]
 
 

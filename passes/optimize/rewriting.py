@@ -1,0 +1,311 @@
+"""Applies rewrite rules to a module in one sweep from the first op to the last.
+
+An op is reached after all it uses, so its operands are in their final form already, and what a rule makes of it is
+looked at again at once. What becomes unused goes at once too, so that "nothing else uses it" means just that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.optimize.elements import Tensor, describe, splat_attribute, splat_of
+from passes.pipeline.base import Counters
+from passes.program import purity
+
+Apply = Callable[["Site"], "Any | None"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One entry of the rule table.
+
+    Attributes:
+      name: What statistics, ``skip`` and ``--explain-removed`` call it.
+      ops: The ops it looks at, without the dialect (StableHLO's).
+      pattern, result: What becomes what, in the notation of the reference page.
+      why: Why the result has the same bits.
+      apply: Returns the value that replaces the op's result (a list for an op with several), ``True`` if it changed
+        the op in place, or ``None`` if the rule does not apply; it has changed nothing then.
+      needs: The pass option that has to be set for the rule to apply; ``""`` for an exact one.
+    """
+
+    name: str
+    ops: tuple[str, ...]
+    pattern: str
+    result: str
+    why: str
+    apply: Apply
+    needs: str = ""
+
+
+class Site:
+    """An op a rule is tried on, with what rules ask again and again.
+
+    Attributes:
+      op: The operation.
+      name: Its name without the dialect.
+      operands: Its operands.
+      type: The type of its first result.
+      sweep: The sweep it is reached in.
+    """
+
+    __slots__ = ("name", "op", "operands", "sweep", "type")
+
+    def __init__(self, op: Any, name: str, operands: list[Any], type: Any, sweep: Sweep) -> None:
+        self.op = op
+        self.name = name
+        self.operands = operands
+        self.type = type
+        self.sweep = sweep
+
+    @property
+    def tensor(self) -> Tensor:
+        """The type of the first result as data."""
+        return self.sweep.tensor(self.type)
+
+    def tensor_of(self, value: Any) -> Tensor:
+        """The type of ``value`` as data."""
+        return self.sweep.tensor(value.type)
+
+    def maker(self, value: Any, name: str) -> Any | None:
+        """The op that defines ``value`` if it is a ``stablehlo`` op called ``name``."""
+        found = self.sweep.makers.get(value)
+        return found[1] if found is not None and found[0] == name else None
+
+    def maker_of(self, value: Any) -> tuple[str, Any] | None:
+        """Name (without the dialect) and op of what defines ``value``, if rules look at ops of that name."""
+        return self.sweep.makers.get(value)
+
+    def splat(self, value: Any) -> float | int | bool | None:
+        """The number that all elements of ``value`` are known to be."""
+        op = self.maker(value, "constant")
+        return None if op is None else self.sweep.splat(op)
+
+    def constant(self, value: Any) -> Any | None:
+        """The attribute of the constant ``value``."""
+        op = self.maker(value, "constant")
+        return None if op is None else self.sweep.attribute(op)
+
+    def is_used_once(self, value: Any) -> bool:
+        """Whether nothing but one operand of one op uses ``value``."""
+        uses = iter(value.uses)
+        return next(uses, None) is not None and next(uses, None) is None
+
+    def integers(self, name: str) -> list[int]:
+        """The integer-array attribute ``name`` of the op."""
+        return list(self.op.attributes[name])
+
+    def create(self, name: str, operands: Sequence[Any], type: Any, **attributes: Any) -> Any:
+        """The result of a new StableHLO op right before this one, at its location."""
+        return self.sweep.create(self.op, name, operands, type, attributes)
+
+    def copy(self, op: Any, operands: Sequence[Any], type: Any) -> Any:
+        """The result of an op like ``op``, attributes and all, on other operands; placed right before this one."""
+        attributes = {key: op.attributes[key] for key in op.attributes}
+        return self.sweep.create(self.op, op.name.partition(".")[2], operands, type, attributes)
+
+    def unwrap(self, block: Any) -> list[Any] | None:
+        """Moves the ops of ``block``, in a region of this op, to the place of this op; returns what the block returns.
+
+        Nothing is moved, and ``None`` returned, if the op carries attributes that would be lost with it.
+        """
+        return None if _carries_more(self.op) else self.sweep.unwrap(self.op, block)
+
+    def fill(self, type: Any, value: float | int | bool) -> Any:
+        """A constant of ``type`` with ``value`` everywhere."""
+        return self.create("constant", (), type, value=splat_attribute(type, value))
+
+    def shaped(self, shape: Iterable[int], type: Any | None = None) -> Any:
+        """The type of the first result (or ``type``) with another shape."""
+        element = (self.type if type is None else type).element_type
+        return self.sweep.shaped(tuple(shape), element)
+
+
+def int_array(values: Iterable[int]) -> Any:
+    """``values`` as the attribute that dimension lists are."""
+    return _mlir.ir.DenseI64ArrayAttr.get(list(values), context=_mlir.context())
+
+
+class Sweep:
+    """One run over a module.
+
+    Attributes:
+      makers: What defines a value: the op's name without the dialect and the op. Only of ops with one result, and
+        only of those above the current op. Entries go with their ops.
+      options: The options of the pass by name.
+      annotated: Whether the module carries shardings.
+    """
+
+    def __init__(
+        self, rules: Mapping[str, Sequence[Rule]], counters: Counters, options: Mapping[str, Any], annotated: bool
+    ) -> None:
+        self.makers: dict[Any, tuple[str, Any]] = {}
+        self.options = options
+        self.annotated = annotated
+        self._rules = rules
+        self._counters = counters
+        self._tensors: dict[Any, Tensor] = {}
+        self._attributes: dict[Any, Any] = {}
+        self._shaped: dict[Any, Any] = {}
+        self._splats: dict[Any, float | int | bool | None] = {}
+        self._created: list[Any] = []
+
+    def region(self, region: Any) -> None:
+        """Sweeps every block of ``region``."""
+        for block in region:
+            self._block(block)
+
+    def _block(self, block: Any) -> None:
+        # Popped one by one, because a handle must not outlive an op that is erased.
+        waiting = list(block)
+        waiting.reverse()
+        while waiting:
+            op = waiting.pop().operation
+            dialect, _, name = op.name.partition(".")
+            if dialect == "stablehlo":
+                waiting += self._visit(op, name)
+            elif len(op.regions):
+                self._inside(op)
+
+    def _inside(self, op: Any) -> None:
+        for region in op.regions:
+            self.region(region)
+
+    def _visit(self, op: Any, name: str) -> list[Any]:
+        """Tries the rules for ``op``; returns what is to be looked at next, last first."""
+        rules = self._rules.get(name)
+        if rules is None:
+            self._record(op, name)
+            return []
+        results = op.results
+        site = Site(op, name, list(op.operands), results[0].type if len(results) else None, self)
+        for rule in rules:
+            found = rule.apply(site)
+            if found is True:
+                self._counters.add(rule.name)
+            elif found is not None and self._replace(site, rule, found):
+                created, self._created = self._created, []
+                created.reverse()
+                return created
+            else:
+                self._discard()
+        self._record(op, name)
+        return []
+
+    def _record(self, op: Any, name: str) -> None:
+        if len(op.regions):
+            self._inside(op)
+        results = op.results
+        if len(results) == 1:
+            self.makers[results[0]] = name, op
+
+    def _replace(self, site: Site, rule: Rule, found: Any) -> bool:
+        """Puts ``found`` in the place of the op's results; declines where that would lose something."""
+        values = found if isinstance(found, list) else [found]
+        op = site.op
+        results = list(op.results)
+        if _carries_more(op) or any(a.type != b.type for a, b in zip(results, values, strict=True)):
+            return False
+        if self.annotated and any(map(_is_grouped, results)):
+            return False
+        self._counters.add(rule.name)
+        self._counters.removed(op, f"{rule.pattern} is {rule.result}")
+        for result, value in zip(results, values, strict=True):
+            result.replace_all_uses_with(value)
+        op.erase()
+        for operand in site.operands:
+            self.release(operand)
+        return True
+
+    def release(self, value: Any) -> None:
+        """Erases the op that defines ``value`` if nothing uses it any more, and what only that op used."""
+        waiting = [value]
+        while waiting:
+            value = waiting.pop()
+            maker = self.makers.get(value)
+            if maker is None or next(value.uses, None) is not None:
+                continue
+            op = maker[1]
+            if op.name not in purity.PLAIN or len(op.regions):
+                continue
+            del self.makers[value]
+            waiting += op.operands
+            self._counters.removed(op, "only what was simplified used it")
+            op.erase()
+
+    def _discard(self) -> None:
+        """Erases what a rule made before it, or `_replace`, thought better of it."""
+        while self._created:
+            self._created.pop().erase()
+
+    def create(self, before: Any, name: str, operands: Sequence[Any], type: Any, attributes: dict[str, Any]) -> Any:
+        """The result of a new StableHLO op before ``before``."""
+        ir = _mlir.ir
+        op = ir.Operation.create(
+            f"stablehlo.{name}", results=[type], operands=list(operands), attributes=attributes,
+            loc=before.location, ip=ir.InsertionPoint(before),
+        )
+        self._created.append(op)
+        return op.result
+
+    def unwrap(self, op: Any, block: Any) -> list[Any]:
+        """See `Site.unwrap`."""
+        inside = [view.operation for view in block]
+        end = inside.pop()
+        values = list(end.operands)
+        end.erase()
+        for inner in inside:
+            inner.move_before(op)
+        self._created += inside
+        return values
+
+    def tensor(self, type: Any) -> Tensor:
+        """``type`` as data."""
+        found = self._tensors.get(type)
+        if found is None:
+            found = self._tensors[type] = describe(type)
+        return found
+
+    def shaped(self, shape: tuple[int, ...], element: Any) -> Any:
+        """The tensor type of this shape and element type."""
+        found = self._shaped.get((shape, element))
+        if found is None:
+            ir = _mlir.ir
+            found = ir.RankedTensorType.get(list(shape), element, loc=ir.Location.unknown(element.context))
+            self._shaped[shape, element] = found
+        return found
+
+    def attribute(self, op: Any) -> Any | None:
+        """The value of a constant op; ``None`` for complex numbers, which the bindings cannot hand out."""
+        try:
+            return op.attributes["value"]
+        except TypeError:
+            return None
+
+    def splat(self, op: Any) -> float | int | bool | None:
+        """The one value of a constant op."""
+        attribute = self.attribute(op)
+        if attribute not in self._splats:
+            self._splats[attribute] = splat_of(attribute)
+        return self._splats[attribute]
+
+
+# The attributes that belong to the ops rules look at; any other is somebody's note on the op, such as a sharding.
+_OWN_ATTRIBUTES = frozenset((
+    "broadcast_dimensions", "compare_type", "comparison_direction", "dimension", "dimensions", "edge_padding_high",
+    "edge_padding_low", "index", "interior_padding", "iota_dimension", "is_stable", "limit_indices", "permutation",
+    "slice_sizes", "start_indices", "strides", "value",
+))
+
+
+def _is_grouped(value: Any) -> bool:
+    """Whether ``value`` is in a sharding group; what replaces it may be in another one already."""
+    return any(use.owner.name in ("sdy.sharding_group", "stablehlo.custom_call") for use in value.uses)
+
+
+def _carries_more(op: Any) -> bool:
+    """Whether ``op`` has attributes that are none of its own; what they say would be lost."""
+    return not _OWN_ATTRIBUTES.issuperset(op.attributes)
