@@ -1,0 +1,1 @@
+"""Counts what an optimizer left behind, without any code of the optimizer: see ``benchmarks/leftovers.py``."""
