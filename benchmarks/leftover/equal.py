@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 from leftover.effects import Effects
@@ -18,7 +18,7 @@ _CLOSED = frozenset({"func.func", "sdy.manual_computation", "sdy.named_computati
 
 def duplicates(program: Mirror) -> Iterator[tuple[str, Op]]:
     """(row, op) for every op equal to one that dominates it."""
-    numbering = _Numbering(Effects(program))
+    numbering = Numbering(Effects(program))
     for function in program.functions.values():
         for region in function.regions:
             for block in region:
@@ -26,13 +26,18 @@ def duplicates(program: Mirror) -> Iterator[tuple[str, Op]]:
     yield from numbering.sites
 
 
-class _Numbering:
-    """Values with one number are equal. ``known`` holds the ops that dominate the current one by what they compute."""
+class Numbering:
+    """Values with one number are equal.
 
-    def __init__(self, effects: Effects) -> None:
+    Args:
+      given: Numbers of values from outside that are equal, or taken to be.
+    """
+
+    def __init__(self, effects: Effects, given: Iterable[tuple[Value, int]] = ()) -> None:
         self.sites: list[tuple[str, Op]] = []
         self._effects = effects
-        self._numbers: dict[Value, int] = {}
+        self._numbers: dict[Value, int] = {value: -1 - number for value, number in given}
+        # The ops that dominate the current one, by what they compute.
         self._known: dict[Hashable, list[Op]] = {}
 
     def number(self, value: Value) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from leftover.effects import Effects
+from leftover.equal import Numbering
 from leftover.mirror import Block, Mirror, Op, Value
 
 
@@ -24,18 +25,36 @@ def carried(program: Mirror) -> Iterator[tuple[str, Op]]:
 def _carried(op: Op, condition: Block, body: Block, effects: Effects) -> Iterator[str]:
     following = body.ops[-1].operands
     live = _live(op, condition, body, effects)
-    seen: set[tuple[Any, Any]] = set()
+    alive = [i for i in range(len(following)) if live >> i & 1]
     for index, value in enumerate(following):
         if not live >> index & 1:
             yield "while-dead"
-            continue
-        invariant = value is body.arguments[index]
-        if invariant:
+        elif value is body.arguments[index]:
             yield "while-invariant"
-        key = (op.operands[index], "itself" if invariant else value)
-        if key in seen:
-            yield "while-duplicate"
-        seen.add(key)
+    for _ in range(len(alive) - len(_classes(op, body, alive, effects))):
+        yield "while-duplicate"
+
+
+def _classes(op: Op, body: Block, among: list[int], effects: Effects) -> set[int]:
+    """A number for each set of carried values that start equal and, as long as they are, stay equal."""
+    starts: dict[Any, int] = {}
+    kinds = [starts.setdefault(_start(v), len(starts)) for v in op.operands]
+    following = body.ops[-1].operands
+    count = len(starts)
+    while count < len(kinds):
+        numbering = Numbering(effects, zip(body.arguments, kinds, strict=True))
+        numbering.block(body)
+        refined: dict[Any, int] = {}
+        kinds = [refined.setdefault((k, numbering.number(v)), len(refined))
+                 for k, v in zip(kinds, following, strict=True)]
+        if len(refined) == count:
+            break
+        count = len(refined)
+    return {kinds[i] for i in among}
+
+
+def _start(value: Value) -> Any:
+    return value if value.constant is None else value.constant
 
 
 def _live(op: Op, condition: Block, body: Block, effects: Effects) -> int:
