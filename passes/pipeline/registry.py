@@ -15,6 +15,7 @@ OWN_PASSES = {
     "cse": "passes.optimize.cse:Cse",
     "simplify": "passes.optimize.simplify:Simplify",
     "dead-ops": "passes.optimize.dead_ops:DeadOps",
+    "optimize": "passes.optimize.optimize:Optimize",
 }
 
 NATIVE_PREFIX = "native-"

@@ -539,6 +539,8 @@ for _op in ("and", "or", "xor"):
     APPLIED[f"fold-{_op}"] = [folded(_op, (I, I), _PAIRS[I], I)]
 for _op in ("negate", "abs", "floor", "ceil"):
     APPLIED[f"fold-{_op}"] = [folded(_op, (F,), _PAIRS[F][:1], F)]
+for _op in ("shift_left", "shift_right_logical"):
+    APPLIED[f"fold-{_op}"] = [folded(_op, (I, I), (_PAIRS[I][0], "[[0, 1, 31], [5, 2, 3]]"), I)]
 APPLIED["fold-sqrt"] = [folded("sqrt", (F,), ("[[1.5, -0.0, 3.0e38], [2.0, 0.1, -1.0]]",), F)]
 APPLIED["fold-not"] = [folded("not", (I,), _PAIRS[I][:1], I)]
 APPLIED["fold-compare"] = [
@@ -574,6 +576,7 @@ KEPT: dict[str, str] = {
         F,
     ),
     "a sum from 0.0 over a unit": reduction("add", "0.0"),
+    "a shift by more than there is": folded("shift_left", (I, I), (_PAIRS[I][0], "32"), I),
     "a sum from one": reduction("add", "1.0"),
     "float x - x is NaN for infinity": binary("subtract", "%a", "%a", F),
     "float x * 0 is NaN for NaN": binary("multiply", "%a", "%c", F, ZERO),

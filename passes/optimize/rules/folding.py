@@ -139,6 +139,23 @@ def _bits(function: str) -> Callable[..., Array | None]:
     return compute
 
 
+def _shift(function: str) -> Callable[..., Array | None]:
+    """Shifts by less than the width; the specification has a word on others too, but numpy has not."""
+
+    def compute(site: Site, x: Array, amount: Array) -> Array | None:
+        import numpy as np
+
+        width = site.tensor.width
+        if bool(((amount < 0) | (amount >= width)).any()):
+            return None
+        if function == "shift_left":
+            return np.asarray(np.left_shift(x, amount))
+        bits = x.view(x.dtype.str.replace("i", "u"))
+        return np.right_shift(bits, amount.astype(bits.dtype)).view(x.dtype)
+
+    return compute
+
+
 def _extreme(function: str) -> Callable[..., Array | None]:
     """Maximum and minimum; which of 0.0 and -0.0 is greater is left open."""
 
@@ -273,6 +290,7 @@ _FOLDED: dict[str, Callable[..., Array | None]] = {
     **{name: _arithmetic(name) for name in ("add", "subtract", "multiply", "floor", "ceil", "sqrt")},
     "abs": _arithmetic("absolute"), "negate": _arithmetic("negative"),
     "and": _bits("bitwise_and"), "or": _bits("bitwise_or"), "xor": _bits("bitwise_xor"), "not": _bits("invert"),
+    **{name: _shift(name) for name in ("shift_left", "shift_right_logical")},
     "maximum": _extreme("maximum"), "minimum": _extreme("minimum"),
     "divide": _divide, "compare": _compare, "select": _select, "convert": _convert,
 }

@@ -7,20 +7,8 @@ from typing import Any
 
 from passes.optimize import elements
 from passes.optimize.rewriting import Rule, Site
+from passes.optimize.rules.reducers import reducer
 from passes.optimize.rules.signed_zero import is_never_negative_zero
-
-
-def reducer(op: Any) -> str | None:
-    """The one StableHLO op, without the dialect, that the body of a reduction of one value applies to its arguments."""
-    block = op.regions[0].blocks[0]
-    inside = [view.operation for view in block]
-    if len(inside) != 2 or len(block.arguments) != 2:
-        return None
-    body, end = inside
-    if {*body.operands} != {*block.arguments} or list(end.operands) != list(body.results):
-        return None
-    dialect, _, name = body.name.partition(".")
-    return name if dialect == "stablehlo" else None
 
 
 def _over_units(site: Site) -> Any | None:

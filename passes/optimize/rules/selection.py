@@ -43,7 +43,7 @@ def _truth_again(site: Site) -> Any | None:
 def _not_compare(site: Site) -> Any | None:
     x = site.operands[0]
     inner = site.maker(x, "compare")
-    if inner is None or not site.is_used_once(x):
+    if inner is None:
         return None
     direction = direction_of(inner)
     if direction not in ("EQ", "NE") and not site.tensor_of(inner.operands[0]).is_integral:

@@ -7,6 +7,7 @@ from typing import Any
 
 from passes.optimize import elements
 from passes.optimize.rewriting import Site
+from passes.optimize.rules.reducers import reducer
 
 # How many ops back the question is followed; beyond it the answer is "perhaps".
 _DEPTH = 12
@@ -60,6 +61,11 @@ def _difference(site: Site, op: Any, depth: int) -> bool:
     return is_never_negative_zero(site, op.operands[0], depth)
 
 
+def _reduction(site: Site, op: Any, depth: int) -> bool:
+    """A sum that starts from something other than -0.0, as every implementation starts from the initial value."""
+    return len(op.operands) == 2 and reducer(op) == "add" and is_never_negative_zero(site, op.operands[1], depth)
+
+
 def _square(site: Site, op: Any, depth: int) -> bool:
     first, second = op.operands
     return bool(first == second)
@@ -71,6 +77,7 @@ _BY_OP: dict[str, Callable[[Site, Any, int], bool]] = {
     "add": _sum,
     "subtract": _difference,
     "multiply": _square,
+    "reduce": _reduction,
     "maximum": _all(),
     "minimum": _all(),
     "concatenate": _all(),
