@@ -151,7 +151,7 @@ def _shift(function: str) -> Callable[..., Array | None]:
         if function == "shift_left":
             return np.asarray(np.left_shift(x, amount))
         bits = x.view(x.dtype.str.replace("i", "u"))
-        return np.right_shift(bits, amount.astype(bits.dtype)).view(x.dtype)
+        return np.asarray(np.right_shift(bits, amount.astype(bits.dtype)).view(x.dtype))
 
     return compute
 
