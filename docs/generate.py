@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from passes.cli.main import SUBCOMMANDS, main
+from passes.optimize.rewriting import Rule
+from passes.optimize.rules import RULES
 from passes.partition.rows import ROWS, Row
 
 DOCS = Path(__file__).parent
@@ -49,6 +51,33 @@ def lowering() -> str:
     )
 
 
+def rules() -> str:
+    """The rewrite rules of ``simplify``."""
+    rows = [
+        f"| `{rule.name}` | {rule.pattern} | {rule.result} | {rule.why}{_condition(rule)} |".replace("x | ", "x \\| ")
+        for rule in RULES
+    ]
+    return "\n".join(
+        [
+            NOTE,
+            "# The rules of `simplify`",
+            "",
+            "Each keeps every bit of every result, NaN payloads aside; `simplify{skip=NAME}` leaves one out, and",
+            "`--mlir-pass-statistics` counts them. An op that carries a sharding, or any other attribute that is not its",
+            "own, stays as it is.",
+            "",
+            "| rule | what | becomes | why that is the same |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _condition(rule: Rule) -> str:
+    return f"; only under `{rule.needs.replace('_', '-')}`" if rule.needs else ""
+
+
 def _line(text: str) -> str:
     return " ".join(text.split())
 
@@ -60,7 +89,7 @@ def _output(*arguments: str) -> str:
     return out.getvalue()
 
 
-PAGES = {"command-line.md": command_line, "passes.md": passes, "lowering.md": lowering}
+PAGES = {"command-line.md": command_line, "passes.md": passes, "lowering.md": lowering, "simplify.md": rules}
 
 
 def run(check: bool) -> int:

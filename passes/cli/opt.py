@@ -33,7 +33,8 @@ class _PassFlag(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        namespace.passes = [*namespace.passes, (self.option_strings[0].removeprefix("--"), values)]
+        name = self.const or self.option_strings[0].removeprefix("--")
+        namespace.passes = [*namespace.passes, (name, values or "")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_pipeline_options(group: Any) -> None:
+    group.add_argument("-O", action=_PassFlag, dest="passes", nargs=0, const="optimize", default=argparse.SUPPRESS,
+                       help="run cse, simplify and dead-ops until nothing changes; the same as --optimize")
     group.add_argument("--pass-pipeline", "-p", metavar="TEXT", help="the passes to run, as a textual pipeline")
     group.add_argument("--verify-each", type=common.boolean, nargs="?", const="true", default=True, metavar="BOOL",
                        help="verify the module after each pass (default: true)")
