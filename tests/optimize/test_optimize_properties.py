@@ -51,8 +51,8 @@ class Builder:
             return self.define(f"constant dense<{text}> : {tensor(shape, element)}", shape, element)[0]
         scalar = self.define(f"constant dense<{text}> : {tensor((), element)}", (), element)[0]
         return self.define(
-            f"broadcast_in_dim {scalar}, dims = [] : ({tensor((), element)}) -> {tensor(shape, element)}", shape, element
-        )[0]
+            f"broadcast_in_dim {scalar}, dims = [] : ({tensor((), element)}) -> {tensor(shape, element)}",
+            shape, element)[0]
 
     def moved(self, op: str, source: tuple[str, Shape, str], shape: Shape, more: str = "") -> None:
         name, old, element = source
@@ -115,7 +115,8 @@ class Builder:
     def binary(self) -> None:
         name, shape, element = self.value()
         ops = {"f32": ("add", "subtract", "multiply", "divide", "maximum", "minimum"),
-               "i32": ("add", "subtract", "multiply", "maximum", "and", "or", "xor"), "i1": ("and", "or", "xor")}[element]
+               "i32": ("add", "subtract", "multiply", "maximum", "and", "or", "xor"),
+               "i1": ("and", "or", "xor")}[element]
         same = [v[0] for v in self.scope if v[1:] == (shape, element)]
         other = self.constant(shape, element) if self.pick(True, True, False) else self.pick(*same)
         operands = self.pick((name, other), (other, name))
@@ -152,15 +153,16 @@ class Builder:
     def reduce(self) -> None:
         name, shape, element = self.value()
         op = {"f32": self.pick("add", "maximum", "multiply"), "i32": self.pick("add", "and"), "i1": "or"}[element]
-        initial = self.define(f"constant dense<{self.pick(*ELEMENTS[element])}> : {tensor((), element)}", (), element)[0]
+        number = self.pick(*ELEMENTS[element])
+        initial = self.define(f"constant dense<{number}> : {tensor((), element)}", (), element)[0]
         dims = [d for d, n in enumerate(shape) if n == 1 or self.pick(True, False, False)]
         result = tuple(n for d, n in enumerate(shape) if d not in dims)
         self.define(f"reduce({name} init: {initial}) applies stablehlo.{op} across dimensions = {dims} : "
                     f"({tensor(shape, element)}, {tensor((), element)}) -> {tensor(result, element)}", result, element)
 
 
-KINDS = ("reshape", "broadcast", "broadcast", "transpose", "reverse", "slice", "concatenate", "binary", "binary", "unary",
-         "convert", "compare", "select", "reduce")
+KINDS = ("reshape", "broadcast", "broadcast", "transpose", "reverse", "slice", "concatenate", "binary", "binary",
+         "unary", "convert", "compare", "select", "reduce")
 
 
 @st.composite
