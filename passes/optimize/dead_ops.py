@@ -83,6 +83,7 @@ func.func private @step(%arg0: tensor<4xf32>) -> tensor<4xf32> {
 """
 
     keep_calls: bool = option(False, "keep function calls as they are, used or not, and so the functions they call")
+    keep_signatures: bool = option(False, "keep the arguments and results of private functions, used or not")
 
     def run(self, module: Any, counters: Counters) -> None:
         """Removes in place, function by function from the public ones down; a function not reached is dead."""
@@ -95,7 +96,7 @@ func.func private @step(%arg0: tensor<4xf32>) -> tensor<4xf32> {
                 # What was an effect no longer is, up to the callers of the callers.
                 shrunk = liveness.LiveProgram({}, {})
                 continue
-            if self.keep_calls:
+            if self.keep_calls or self.keep_signatures:
                 break
             shrunk = sweep.dead_signatures(calls.functions(module))
             if not shrunk.signatures:

@@ -14,6 +14,8 @@ from passes.pipeline.base import Pass
 OWN_PASSES = {
     "cse": "passes.optimize.cse:Cse",
     "dead-ops": "passes.optimize.dead_ops:DeadOps",
+    "function-signatures": "passes.optimize.function_signatures:FunctionSignatures",
+    "inline": "passes.optimize.inline:Inline",
 }
 
 NATIVE_PREFIX = "native-"

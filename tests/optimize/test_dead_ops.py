@@ -459,6 +459,12 @@ def test_keep_calls_keeps_signatures(optimize: Optimize) -> None:
     assert optimize(DeadOps(keep_calls=True), main(CALL, "%0#0", UNUSED)).counters == {}
 
 
+def test_keep_signatures_keeps_those_alone(optimize: Optimize) -> None:
+    assert optimize(DeadOps(keep_signatures=True), main(CALL, "%0#0", UNUSED)).counters == {}
+    assert optimize(DeadOps(keep_signatures=True), main(CALL, "%a", UNUSED)).counters == {
+        "removed": 1, "removed-calls": 1, "removed-functions": 1}
+
+
 I4 = "tensor<4xi32>"
 SORT = f"""
 func.func @main(%k: {T}, %v: {T}, %i: {I4}) -> RESULTS {{
