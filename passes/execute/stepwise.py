@@ -32,7 +32,7 @@ _STEPS_TOGETHER = 128
 _BYTES_TOGETHER = 128 << 20
 
 # Without what it would simplify by itself: every op is looked at.
-_INLINE = "builtin.module(inline{default-pipeline=},symbol-dce)"
+_INLINE = "builtin.module(native-inline{default-pipeline=},symbol-dce)"
 
 
 @dataclass(frozen=True)

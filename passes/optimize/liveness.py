@@ -1,80 +1,99 @@
-"""Which slots of loops and branches are live: a reachability question, answered once per outermost op.
+"""What is live: a reachability question, answered once per outermost op with slots, or once for the whole program.
 
-A *slot* of a ``while`` is one carried value (operand, block arguments, yielded value, result); a slot of a ``case`` or
-``if`` is one result with what each branch yields for it. A carried value may keep itself alive around the loop, alone
-or through others, so liveness is found from what is used, never from what is unused.
+A carried value may keep itself alive around a loop, alone or through others, and so may an argument of a function that
+is called again with the result it leads to. So liveness is found from what is used, never from what is unused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from passes import _mlir
+from passes.optimize.calls import Signature
+from passes.optimize.slots import SlotRule, slot_rule, terminator
+from passes.program import purity
 from passes.program.purity import Effect, Effects
 
 
-@dataclass(frozen=True)
-class SlotRule:
-    """Where the slots of an op are.
-
-    Attributes:
-      carried: The operands and the block arguments are slots too; region 0 decides whether to go on.
-      yielding: Index of the first region whose terminator yields the slots; all later ones do as well.
-    """
-
-    carried: bool
-    yielding: int
-
-
-SLOTTED = {
-    "stablehlo.while": SlotRule(carried=True, yielding=1),
-    "stablehlo.case": SlotRule(carried=False, yielding=0),
-    "stablehlo.if": SlotRule(carried=False, yielding=0),
-}
-
-# Attributes of a slotted op that are known to survive, or to be split by, the loss of a slot.
-SLOT_ATTRIBUTES = frozenset({"sdy.sharding"})
-
-
-def slot_rule(op: Any) -> SlotRule | None:
-    """The slots of ``op``; ``None`` if it has none or carries an attribute that might count its results."""
-    rule = SLOTTED.get(op.name)
-    return rule if rule is not None and all(key in SLOT_ATTRIBUTES for key in op.attributes) else None
-
-
-def terminator(block: Any) -> Any:
-    """The last operation of ``block``."""
-    operations = block.operations
-    return operations[len(operations) - 1].operation
-
-
-def live_slots(op: Any, effects: Effects) -> dict[Any, list[int]]:
+def live_slots(op: Any, effects: Effects, shrunk: Mapping[str, Signature]) -> dict[Any, list[int]]:
     """The live slots of ``op`` and of the slotted ops inside it.
 
-    A result of ``op`` itself is live if it has uses. Linear in the size of ``op`` (times the nesting depth, where
-    regions have to be asked for effects).
+    A result of ``op`` itself is live if it has uses; a call of one of the functions ``shrunk`` needs only the operands
+    its signature keeps. Linear in the size of ``op`` (times the nesting depth, where regions have to be asked for
+    effects).
     """
-    graph = _Graph(effects)
-    graph.slotted(op, slot_rule(op), None)
+    graph = _Graph(effects, shrunk=shrunk)
+    rule = kept_rule(op, effects)
+    assert rule is not None
+    graph.slotted(op, rule, graph.unit([]))
     slots = graph.found[op]
     graph.roots += [slot for slot, result in zip(slots, op.results, strict=True) if next(result.uses, None) is not None]
+    return graph.live_slots(graph.reached())
+
+
+class LiveProgram(NamedTuple):
+    """What is live in a whole program: arguments and results of functions, and slots of ops."""
+
+    signatures: dict[str, Signature]
+    slots: dict[Any, list[int]]
+
+
+def live_program(functions: dict[str, Any], changeable: set[str], effects: Effects) -> LiveProgram:
+    """The live arguments and results of the functions called ``changeable``, and the live slots of all ``functions``.
+
+    Linear in the size of the program, like `live_slots`.
+    """
+    graph = _Graph(effects)
+    for name in changeable:
+        function = functions[name]
+        if len(function.regions[0].blocks) == 1:
+            graph.add_signature(name, function.regions[0].blocks[0])
+    for name, function in functions.items():
+        graph.function(name, function)
     live = graph.reached()
-    return {
-        inner: [index for index, slot in enumerate(slots) if slot in live] for inner, slots in graph.found.items()
+    signatures = {
+        name: Signature(
+            [index for index, unit in enumerate(units.arguments) if unit in live],
+            [index for index, unit in enumerate(units.results) if unit in live],
+        )
+        for name, units in graph.signatures.items()
     }
+    return LiveProgram(signatures, graph.live_slots(live))
+
+
+def kept_rule(op: Any, effects: Effects) -> SlotRule | None:
+    """`slot_rule`, but ``None`` if an effect keeps an op that cannot do without any slot."""
+    rule = slot_rule(op)
+    if rule is None or rule.control_flow or effects.of(op) is not Effect.EFFECT:
+        return rule
+    return None
+
+
+class _Units(NamedTuple):
+    """The units of a function's arguments and results."""
+
+    arguments: list[int]
+    results: list[int]
 
 
 @dataclass
 class _Graph:
-    """Units of liveness (an op, a slot, the control of a loop or branch) and what each makes live in turn."""
+    """Units of liveness (an op, a slot, the control of a loop or branch, ...) and what each makes live in turn.
+
+    Attributes:
+      jointly: For a unit, others with which together it makes a third live.
+    """
 
     effects: Effects
+    shrunk: Mapping[str, Signature] = field(default_factory=dict)
     unit_of: dict[Any, int] = field(default_factory=dict)
     needs: list[list[int]] = field(default_factory=list)
+    jointly: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     roots: list[int] = field(default_factory=list)
     found: dict[Any, list[int]] = field(default_factory=dict)
+    signatures: dict[str, _Units] = field(default_factory=dict)
 
     def unit(self, needs: list[int]) -> int:
         self.needs.append(needs)
@@ -84,21 +103,48 @@ class _Graph:
         """The units of ``values``; what is defined outside of the op in question has none."""
         return [self.unit_of[value] for value in values if value in self.unit_of]
 
-    def slotted(self, op: Any, rule: SlotRule | None, outer: int | None) -> None:
+    def live_slots(self, live: set[int]) -> dict[Any, list[int]]:
+        """The slots found that are among the ``live`` units."""
+        return {
+            op: [index for index, slot in enumerate(slots) if slot in live] for op, slots in self.found.items()
+        }
+
+    def add_signature(self, name: str, block: Any) -> None:
+        """Adds the arguments and results of a function, so that calls seen before its body know them."""
+        arguments = [self.unit([]) for _ in block.arguments]
+        self.unit_of.update(zip(block.arguments, arguments, strict=True))
+        self.signatures[name] = _Units(arguments, [self.unit([]) for _ in terminator(block).operands])
+
+    def function(self, name: str, function: Any) -> None:
+        """Adds the body of a function; what one returns whose results are not in question is live."""
+        blocks = list(function.regions[0].blocks)
+        if len(blocks) != 1:
+            self._captures(function, self._root())
+            return
+        self.block(blocks[0], self._root())
+        returned = terminator(blocks[0]).operands
+        signature = self.signatures.get(name)
+        if signature is None:
+            self.roots += self.units(returned)
+            return
+        for result, value in zip(signature.results, returned, strict=True):
+            self.needs[result] += self.units([value])
+
+    def _root(self) -> int:
+        self.roots.append(self.unit([]))
+        return self.roots[-1]
+
+    def slotted(self, op: Any, rule: SlotRule, outer: int) -> None:
         """Adds an op with slots; ``outer`` is the control of the op around it."""
-        assert rule is not None
-        control = self.unit([] if outer is None else [outer])
-        inputs = list(op.operands)
+        control = self.unit([outer])
         slots = [self.unit([control]) for _ in op.results]
-        if rule.carried:
-            for slot, value in zip(slots, inputs, strict=True):
-                self.needs[slot] += self.units([value])
-        else:
-            self.needs[control] += self.units(inputs)
+        owners = {position: unit for i, unit in enumerate(slots) for position in rule.operands(i, len(slots))}
+        for position, value in enumerate(op.operands):
+            self.needs[owners.get(position, control)] += self.units([value])
+        owners = {position: unit for i, unit in enumerate(slots) for position in rule.arguments(i, len(slots))}
         for index, region in enumerate(op.regions):
             block = region.blocks[0]
-            if rule.carried:
-                self.unit_of.update(zip(block.arguments, slots, strict=True))
+            self.unit_of.update((argument, owners[position]) for position, argument in enumerate(block.arguments))
             self.block(block, control)
             self._yields(terminator(block), slots, control, index >= rule.yielding)
         self.unit_of.update(zip(op.results, slots, strict=True))
@@ -112,23 +158,45 @@ class _Graph:
         operations = list(block)
         for view in operations[:-1]:
             op = view.operation
-            rule = slot_rule(op)
+            rule = kept_rule(op, self.effects)
             if rule is not None:
                 self.slotted(op, rule, control)
+            elif op.name == "func.call":
+                self._call(op, control)
             else:
-                self._whole(op, control)
+                self._whole(op, op.operands, control)
 
-    def _whole(self, op: Any, control: int) -> None:
+    def _call(self, op: Any, control: int) -> None:
+        callee = purity.callees(op)[0]
+        units = self.signatures.get(callee)
+        if units is not None:
+            self._site(op, units, control)
+            return
+        shrunk = self.shrunk.get(callee)
+        self._whole(op, op.operands if shrunk is None else [op.operands[i] for i in shrunk.arguments], control)
+
+    def _site(self, op: Any, callee: _Units, control: int) -> None:
+        """Adds a call: it needs an operand if both the call itself and the callee's argument are live."""
+        executed = self.unit([control])
+        if self.effects.of(op) is Effect.EFFECT:
+            self.roots.append(executed)
+        for argument, operand in zip(callee.arguments, op.operands, strict=True):
+            for unit in self.units([operand]):
+                self.jointly.setdefault(argument, []).append((executed, unit))
+                self.jointly.setdefault(executed, []).append((argument, unit))
+        for result, value in zip(callee.results, op.results, strict=True):
+            self.unit_of[value] = self.unit([executed, result])
+
+    def _whole(self, op: Any, operands: Any, control: int) -> None:
         """Adds an op whose results live and die together with all it uses, inside its regions too."""
-        operands = self.units(op.operands)
-        unit = self.unit(list(operands))
+        inputs = self.units(operands)
+        unit = self.unit([*inputs, control])
         effect = self.effects.of(op)
         if effect is Effect.EFFECT:
             self.roots.append(unit)
         elif effect is Effect.ANNOTATION:
-            for operand in operands:
+            for operand in inputs:
                 self.needs[operand].append(unit)
-        self.needs[unit].append(control)
         if len(op.regions):
             self._captures(op, unit)
         for result in op.results:
@@ -137,6 +205,10 @@ class _Graph:
     def _captures(self, op: Any, unit: int) -> None:
         def look(inner: Any) -> Any:
             self.needs[unit] += self.units(inner.operands)
+            if inner.name == "func.call":
+                callee = self.signatures.get(purity.callees(inner.operation)[0])
+                if callee is not None:
+                    self.needs[unit] += callee.results
             return _mlir.ir.WalkResult.ADVANCE
 
         op.walk(look)
@@ -145,75 +217,10 @@ class _Graph:
         live = set(self.roots)
         waiting = list(live)
         while waiting:
-            for unit in self.needs[waiting.pop()]:
-                if unit not in live:
-                    live.add(unit)
-                    waiting.append(unit)
+            unit = waiting.pop()
+            joint = [third for other, third in self.jointly.get(unit, ()) if other in live]
+            for needed in (*self.needs[unit], *joint):
+                if needed not in live:
+                    live.add(needed)
+                    waiting.append(needed)
         return live
-
-
-def drop_slots(
-    op: Any, kept: list[int], sweep: Callable[[Any], None], release: Callable[[Any], None]
-) -> None:
-    """Replaces ``op`` by one with the ``kept`` slots only.
-
-    ``sweep(region)`` is called for each region once its terminator yields the kept slots; it removes what that leaves
-    unused. ``release(value)`` is called before a dead value goes and removes what may still refer to it.
-    """
-    rule = slot_rule(op)
-    assert rule is not None
-    operands = [op.operands[i] for i in kept] if rule.carried else list(op.operands)
-    new = _mlir.ir.Operation.create(
-        op.name,
-        results=[op.results[i].type for i in kept],
-        operands=operands,
-        attributes=_kept_attributes(op, kept),
-        regions=len(op.regions),
-        loc=op.location,
-        ip=_mlir.ir.InsertionPoint(op),
-    )
-    for index, region in enumerate(new.regions):
-        op.regions[index].blocks[0].append_to(region)
-        if index >= rule.yielding:
-            _yield_only(terminator(region.blocks[0]), kept)
-        sweep(region)
-        if rule.carried:
-            _keep_arguments(region.blocks[0], set(kept), release)
-    for index in set(range(len(op.results))).difference(kept):
-        release(op.results[index])
-        _check_unused(op.results[index])
-    for position, index in enumerate(kept):
-        op.results[index].replace_all_uses_with(new.results[position])
-    op.erase()
-
-
-def _yield_only(end: Any, kept: list[int]) -> None:
-    _mlir.ir.Operation.create(
-        end.name, operands=[end.operands[i] for i in kept], loc=end.location, ip=_mlir.ir.InsertionPoint(end)
-    )
-    end.erase()
-
-
-def _keep_arguments(block: Any, kept: set[int], release: Callable[[Any], None]) -> None:
-    for index in reversed(range(len(block.arguments))):
-        if index not in kept:
-            release(block.arguments[index])
-            _check_unused(block.arguments[index])
-            block.erase_argument(index)
-
-
-def _check_unused(value: Any) -> None:
-    """Erasing what is still used corrupts memory without a word; better to stop on a wrong liveness."""
-    if next(value.uses, None) is not None:
-        raise AssertionError(f"a value is taken for dead but used: {value.type}")
-
-
-def _kept_attributes(op: Any, kept: list[int]) -> dict[str, Any]:
-    attributes = {key: op.attributes[key] for key in op.attributes}
-    if "sdy.sharding" in attributes:
-        shardings = list(_mlir.sdy.TensorShardingPerValueAttr(attributes.pop("sdy.sharding")).shardings)
-        if kept:
-            attributes["sdy.sharding"] = _mlir.sdy.TensorShardingPerValueAttr.get(
-                [shardings[i] for i in kept], context=op.context
-            )
-    return attributes

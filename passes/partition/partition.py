@@ -29,7 +29,7 @@ from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateReport, propagate
 
 NORMALISE = (
-    "builtin.module(func.func(stablehlo-legalize-composite-to-call),inline,symbol-dce,"
+    "builtin.module(func.func(stablehlo-legalize-composite-to-call),native-inline,symbol-dce,"
     "func.func(chlo-legalize-to-stablehlo))"
 )
 

@@ -16,6 +16,8 @@ OWN_PASSES = {
     "simplify": "passes.optimize.simplify:Simplify",
     "dead-ops": "passes.optimize.dead_ops:DeadOps",
     "optimize": "passes.optimize.optimize:Optimize",
+    "function-signatures": "passes.optimize.function_signatures:FunctionSignatures",
+    "inline": "passes.optimize.inline:Inline",
 }
 
 NATIVE_PREFIX = "native-"

@@ -72,7 +72,7 @@ def find_entry(program: Program, name: str | None = None) -> Any:
 
 def arguments(function: Any) -> list[Value]:
     """The function's arguments with their names from debug locations (JAX writes pytree paths there)."""
-    attributes = _value_attributes(function, "arg_attrs", len(function.regions[0].blocks[0].arguments))
+    attributes = value_attributes(function, "arg_attrs", len(function.regions[0].blocks[0].arguments))
     return [
         Value(i, _location_name(a.location) or f"arg{i}", a.type, attributes[i])
         for i, a in enumerate(function.regions[0].blocks[0].arguments)
@@ -82,11 +82,12 @@ def arguments(function: Any) -> list[Value]:
 def results(function: Any) -> list[Value]:
     """The function's results with their names from ``jax.result_info``."""
     types = _mlir.ir.FunctionType(_mlir.ir.TypeAttr(function.attributes["function_type"]).value).results
-    attributes = _value_attributes(function, "res_attrs", len(types))
+    attributes = value_attributes(function, "res_attrs", len(types))
     return [Value(i, _result_name(attributes[i]) or f"result{i}", t, attributes[i]) for i, t in enumerate(types)]
 
 
-def _value_attributes(function: Any, key: str, count: int) -> list[dict[str, Any]]:
+def value_attributes(function: Any, key: str, count: int) -> list[dict[str, Any]]:
+    """The attributes of each of ``count`` arguments (``key`` is ``arg_attrs``) or results (``res_attrs``)."""
     if key not in function.attributes:
         return [{} for _ in range(count)]
     dictionaries = (_mlir.ir.DictAttr(d) for d in _mlir.ir.ArrayAttr(function.attributes[key]))

@@ -81,7 +81,8 @@ _HLO_PURE = """
   all_gather all_reduce all_to_all collective_broadcast collective_permute cross-replica-sum reduce_scatter
   case if map reduce reduce_window scatter select_and_scatter sort while composite return
 """
-_HLO_UNIQUE = "after_all create_token optimization_barrier rng"
+# Asynchronous ops do what their regions or callees do; two of them are never one, since a start belongs to its done.
+_HLO_UNIQUE = "after_all async_done async_start create_token optimization_barrier rng"
 
 _SDY_PURE = """
   all_gather all_reduce all_slice all_to_all collective_permute constant manual_computation named_computation
@@ -92,6 +93,7 @@ _SDY_PURE = """
 RULES: dict[str, Rule] = {
     **{f"{dialect}.{op}": Effect.PURE for dialect in ("stablehlo", "mhlo") for op in _HLO_PURE.split()},
     **{f"{dialect}.{op}": Effect.UNIQUE for dialect in ("stablehlo", "mhlo") for op in _HLO_UNIQUE.split()},
+    "mhlo.async_update": Effect.UNIQUE,
     **{f"{dialect}.custom_call": _custom_call for dialect in ("stablehlo", "mhlo")},
     **{f"sdy.{op}": Effect.PURE for op in _SDY_PURE.split()},
     "sdy.sharding_constraint": Effect.ANNOTATION,
@@ -108,7 +110,7 @@ CALLEE_ATTRIBUTES = {
     "func.call": ("callee",),
     **{f"{dialect}.composite": ("decomposition",) for dialect in ("stablehlo", "mhlo")},
     **{f"{dialect}.custom_call": ("called_computations",) for dialect in ("stablehlo", "mhlo")},
-    **{f"{dialect}.async_start": ("called_computation",) for dialect in ("stablehlo", "mhlo")},
+    "mhlo.async_start": ("called_computation",),
 }
 
 # Ops that are pure by their name alone, as long as their regions are.
@@ -209,9 +211,9 @@ class Effects:
     def with_regions(self, op: Any, inside: Iterable[Effect]) -> Effect:
         """`of` for a caller that knows the effects of the ops in ``op``'s regions."""
         own = Effect.EFFECT if op.name in self._kept else own_effect(op)
-        if own is not Effect.PURE:
+        if own in (Effect.EFFECT, Effect.ANNOTATION):
             return own
-        return worst((*self._of_callees(op), *inside))
+        return worst((own, *self._of_callees(op), *inside))
 
     def _of_callees(self, op: Any) -> list[Effect]:
         if op.name not in CALLEE_ATTRIBUTES:

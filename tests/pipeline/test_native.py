@@ -75,7 +75,7 @@ def test_proven_passes_survive_adversarial_modules() -> None:
         "        program = read.parse(text, 'in', allow_unregistered=True)\n"
         "        if not native.is_proven(p.name) or native.anchor(p.name) is None: continue\n"
         "        print(number, p.name, flush=True)\n"
-        "        flag = ('native-' if p.name == 'cse' else '') + p.name\n"
+        "        flag = ('native-' if p.name in ('cse', 'inline') else '') + p.name\n"
         "        try: runner.run(program, textual.from_flags([(flag, '')]), options)\n"
         "        except UserError: pass\n"
         "print('survived')\n"
@@ -89,7 +89,7 @@ def test_inline_is_isolated_from_unregistered_ops() -> None:
     text = next(m for m in modules() if "foo.bar" in m)
     program = read.parse(text, "in.mlir", allow_unregistered=True)
     try:
-        with pytest.raises(NativeFailure, match="pass 'inline' died in native code"):
-            runner.run(program, "builtin.module(inline)")
+        with pytest.raises(NativeFailure, match="pass 'native-inline' died in native code"):
+            runner.run(program, "builtin.module(native-inline)")
     finally:
         _mlir.context().allow_unregistered_dialects = False

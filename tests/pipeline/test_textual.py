@@ -141,7 +141,7 @@ def test_the_place_is_in_the_line_of_the_pass() -> None:
     "builtin.module()",
     "builtin.module(func.func(cse,canonicalize{max-iterations=3 disable-patterns=a,b}),native-cse)",
     "builtin.module(builtin.module(func.func(cse)))",
-    "builtin.module(inline{default-pipeline=canonicalize{max-iterations=3}})",
+    "builtin.module(native-inline{default-pipeline=canonicalize{max-iterations=3}})",
 ])
 def test_good_pipelines_come_back_as_written(text: str) -> None:
     assert str(textual.parse(text)) == text

@@ -14,9 +14,8 @@ T = "tensor<4xf32>"
 
 # Ops that must never be taken for something that may go: they talk to the outside or to another op.
 EFFECTS = {
-    "stablehlo.async_done", "stablehlo.async_start", "stablehlo.infeed", "stablehlo.outfeed", "stablehlo.recv",
-    "stablehlo.send", "sdy.data_flow_edge", "sdy.func_data_flow_edge", "sdy.mesh", "func.func", "func.call_indirect",
-    "func.constant",
+    "stablehlo.infeed", "stablehlo.outfeed", "stablehlo.recv", "stablehlo.send", "sdy.data_flow_edge",
+    "sdy.func_data_flow_edge", "sdy.mesh", "func.func", "func.call_indirect", "func.constant",
 }
 
 

@@ -28,7 +28,8 @@ Predicate = Callable[[Program], bool]
 # Changes a copy of the best program; False if there is nothing to change.
 Edit = Callable[[Program], bool | None]
 
-_CLEAN = "builtin.module(symbol-dce,dead-ops)"
+# What is of interest may lead to a result that no caller uses until the function is inlined or made the entry.
+_CLEAN = "builtin.module(symbol-dce,dead-ops{keep-signatures=true})"
 _STRIP = "builtin.module(strip-debuginfo)"
 
 

@@ -182,7 +182,7 @@ def inline_functions(search: Search) -> bool:
         for function in edits.defined_functions(program.module):
             if function != entry and not is_private(function):
                 function.attributes["sym_visibility"] = private
-        runner.run(program, "builtin.module(inline,symbol-dce)")
+        runner.run(program, "builtin.module(native-inline,symbol-dce)")
 
     return search.attempt(edit)
 
