@@ -169,6 +169,7 @@ class _Sweep:
         return all(sum(1 for _ in result.uses) == len(self.dangling.get(result, ())) for result in op.results)
 
     def _erase(self, op: Any, name: str) -> None:
+        self.counters.removed(op, "no result is used")
         for result in op.results:
             self._release(result)
         op.erase()
