@@ -78,6 +78,9 @@ def _add_reporting_options(group: Any) -> None:
         ("--mlir-pass-statistics", "print what each pass counted"),
     ):
         group.add_argument(flag, action="store_true", help=text)
+    group.add_argument("--explain-removed", metavar="N", type=common.whole_number, nargs="?", const="10", help=(
+        "print which ops passes of this package took out and why, with the N places where most went (default: 10)"
+    ))
     group.add_argument("--mlir-print-ir-tree-dir", metavar="DIR", help="print IR to files under DIR instead")
 
 
@@ -219,6 +222,7 @@ def _run_options(args: argparse.Namespace) -> RunOptions:
         tree_dir=args.mlir_print_ir_tree_dir,
         timing=args.mlir_timing,
         statistics=args.mlir_pass_statistics,
+        explain_removed=args.explain_removed,
         crash_reproducer=args.mlir_pass_pipeline_crash_reproducer,
         print_generic=form.generic,
         print_debuginfo=form.debuginfo,
