@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "partition": ("passes.cli.partition", "turn a sharded program into the program of one device"),
     "verify": ("passes.cli.verify", "execute two programs and compare their results"),
     "bisect": ("passes.cli.bisect", "find the op, or the pass, at which a program starts to compute something else"),
+    "lint": ("passes.cli.lint", "report what a program does and may not mean to, and change nothing"),
     "run": ("passes.cli.run", "execute a program and describe its results"),
     "reduce": ("passes.cli.reduce", "make a program as small as it can be while a test still holds for it"),
     "passes": ("passes.cli.passes_command", "print the reference of all passes and their options"),

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_pipeline_options(group: Any) -> None:
     group.add_argument("-O", action=_PassFlag, dest="passes", nargs=0, const="optimize", default=argparse.SUPPRESS,
-                       help="run cse, simplify and dead-ops until nothing changes; the same as --optimize")
+                       help="run all optimizations until nothing changes; the same as --optimize")
     group.add_argument("--pass-pipeline", "-p", metavar="TEXT", help="the passes to run, as a textual pipeline")
     group.add_argument("--verify-each", type=common.boolean, nargs="?", const="true", default=True, metavar="BOOL",
                        help="verify the module after each pass (default: true)")
@@ -81,6 +81,9 @@ def _add_reporting_options(group: Any) -> None:
         ("--mlir-pass-statistics", "print what each pass counted"),
     ):
         group.add_argument(flag, action="store_true", help=text)
+    group.add_argument("--explain-removed", metavar="N", type=common.whole_number, nargs="?", const="10", help=(
+        "print which ops passes of this package took out and why, with the N places where most went (default: 10)"
+    ))
     group.add_argument("--mlir-print-ir-tree-dir", metavar="DIR", help="print IR to files under DIR instead")
 
 
@@ -222,6 +225,7 @@ def _run_options(args: argparse.Namespace) -> RunOptions:
         tree_dir=args.mlir_print_ir_tree_dir,
         timing=args.mlir_timing,
         statistics=args.mlir_pass_statistics,
+        explain_removed=args.explain_removed,
         crash_reproducer=args.mlir_pass_pipeline_crash_reproducer,
         print_generic=form.generic,
         print_debuginfo=form.debuginfo,

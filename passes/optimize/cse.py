@@ -233,6 +233,7 @@ class _Numbering:
         return tuple(lines)
 
     def _merge(self, op: Any, leader: Any, kind: _Kind, has_regions: bool) -> None:
+        self.counters.removed(op, "merged into an equal op")
         for old, new in zip(op.results, leader.results, strict=True):
             old.replace_all_uses_with(new)
         op.erase()

@@ -30,10 +30,15 @@ class Inline(Pass):
     statistics: ClassVar[tuple[Statistic, ...]] = (
         Statistic("inlined", "calls replaced by the function's body"),
         Statistic("removed-functions", "private functions removed because all calls of them were inlined"),
-        Statistic("kept-recursive", "calls kept because the function calls itself, directly or through others"),
-        Statistic("kept-by-request", "calls kept because they or the function ask not to be inlined"),
-        Statistic("kept-for-attributes", "calls kept because of shardings or other attributes that would be lost"),
-        Statistic("kept-inside", "calls kept inside an op that is not known or takes one op only"),
+        *(
+            Statistic(f"kept-{reason}", f"calls kept {why}", changes=False)
+            for reason, why in (
+                ("recursive", "because the function calls itself, directly or through others"),
+                ("by-request", "because they or the function ask not to be inlined"),
+                ("for-attributes", "because of shardings or other attributes that would be lost"),
+                ("inside", "inside an op that is not known or takes one op only"),
+            )
+        ),
     )
     before: ClassVar[str] = """\
 func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {

@@ -1,7 +1,8 @@
 """Runs the optimizations in turn until none finds anything more to do.
 
-Merging makes values equal that rules compare, rules make ops equal and unused, and removal leaves values with one use
-that rules wait for; so each gets its turn again as long as another one found something.
+Merging makes values equal that rules compare, rules make ops equal and unused, removal leaves values with one use that
+rules wait for, and what is known of arguments is known inside functions; so each gets its turn again as long as another
+one found something.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, ClassVar
 
 from passes.optimize.cse import Cse
 from passes.optimize.dead_ops import DeadOps
+from passes.optimize.function_signatures import FunctionSignatures
+from passes.optimize.inline import Inline
 from passes.optimize.simplify import Simplify
 from passes.pipeline.base import Counters, Pass, Statistic, option
 
@@ -24,10 +27,14 @@ class Optimize(Pass):
     """See the module's docstring."""
 
     name: ClassVar[str] = "optimize"
-    summary: ClassVar[str] = "Run cse, simplify and dead-ops in turn until nothing changes"
+    summary: ClassVar[str] = "Run inline, function-signatures, cse, simplify and dead-ops in turn until nothing changes"
     statistics: ClassVar[tuple[Statistic, ...]] = (
         Statistic("turns", "turns of one pass until nothing changed"),
-        *(Statistic(f"{own.name}.{s.name}", s.help) for own in (Cse, Simplify, DeadOps) for s in own.statistics),
+        *(
+            Statistic(f"{own.name}.{s.name}", s.help, s.changes)
+            for own in (Inline, FunctionSignatures, Cse, Simplify, DeadOps)
+            for s in own.statistics
+        ),
     )
     before: ClassVar[str] = """\
 func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
@@ -47,6 +54,7 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
 }
 """
 
+    inline: str = option("trivial", "which calls to inline: never, trivial, once or all (see the pass inline)")
     fold_limit: int = option(64, "fold constants of different elements up to this many elements")
     allow_signed_zero: bool = option(False, "also drop the addition of 0.0 where it would turn -0.0 into 0.0")
 
@@ -64,7 +72,13 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
                 return
 
     def _passes(self) -> tuple[Pass, ...]:
-        return Cse(), Simplify(fold_limit=self.fold_limit, allow_signed_zero=self.allow_signed_zero), DeadOps()
+        return (
+            Inline(mode=self.inline),
+            FunctionSignatures(constant_limit=self.fold_limit),
+            Cse(),
+            Simplify(fold_limit=self.fold_limit, allow_signed_zero=self.allow_signed_zero),
+            DeadOps(),
+        )
 
 
 def _run(own: Pass, module: Any, counters: Counters) -> bool:
@@ -75,4 +89,4 @@ def _run(own: Pass, module: Any, counters: Counters) -> bool:
         counters.add(f"{own.name}.{name}", count)
     if counters.removals is not None and counted.removals is not None:
         counters.removals += counted.removals
-    return any(counted.values())
+    return any(counted[s.name] for s in own.statistics if s.changes)

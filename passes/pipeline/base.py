@@ -16,10 +16,14 @@ from passes.errors import UserError
 
 @dataclass(frozen=True)
 class Statistic:
-    """A counter a pass declares: ``name`` as printed by ``--mlir-pass-statistics`` and what it counts."""
+    """A counter a pass declares: ``name`` as printed by ``--mlir-pass-statistics`` and what it counts.
+
+    ``changes`` says whether a count means that the program is another one now; not so for what was left alone.
+    """
 
     name: str
     help: str
+    changes: bool = True
 
 
 def option(default: Any, help: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from passes import _mlir
 from passes._mlir import Diagnostic
 from passes.errors import UserError
-from passes.pipeline import prechecks, reproducer, textual
+from passes.pipeline import prechecks, removals, reproducer, textual
 from passes.pipeline.base import Counters, Pass
 from passes.pipeline.diagnostics import one_line
 from passes.pipeline.ir_printing import printing
@@ -130,7 +130,7 @@ def _run(
 ) -> list[PassStatistics]:
     manager = _mlir.passmanager.PassManager(ROOT_ANCHOR, _mlir.context())
     manager.enable_verifier(options.verify_each)
-    counters = [_add(manager, unit) for unit in every]
+    counters = [_add(manager, unit, explain=options.explain_removed is not None) for unit in every]
     with printing(manager, [u.use for u in every], options), _mlir.collect_diagnostics() as said:
         if options.timing:
             manager.enable_timing()
@@ -145,7 +145,7 @@ def _run(
     return [_statistics(unit, counted) for unit, counted in zip(every, counters, strict=True)]
 
 
-def _add(manager: Any, unit: Unit) -> Counters:
+def _add(manager: Any, unit: Unit, *, explain: bool) -> Counters:
     own = unit.own
     if own is None:
         text = unit.native_text()
@@ -153,7 +153,7 @@ def _add(manager: Any, unit: Unit) -> Counters:
             text = f"{anchor}({text})"
         manager.add(text)
         return Counters(())
-    counters = Counters(own.statistics)
+    counters = Counters(own.statistics, explain=explain)
 
     def call(op: Any, _: Any) -> None:
         for module in _modules(op.operation, unit.anchors[1:]):
@@ -175,7 +175,9 @@ def _modules(root: Any, anchors: Sequence[str]) -> list[Any]:
 
 def _statistics(unit: Unit, counters: Counters) -> PassStatistics:
     declared = unit.own.statistics if unit.own else ()
-    return PassStatistics(unit.anchors, unit.use.name, tuple(Count(s.name, s.help, counters[s.name]) for s in declared))
+    counts = tuple(Count(s.name, s.help, counters[s.name]) for s in declared)
+    removed = None if counters.removals is None else removals.collect(counters.removals)
+    return PassStatistics(unit.anchors, unit.use.name, counts, removed)
 
 
 def _failure(

@@ -23,6 +23,8 @@ class RunOptions:
       print_generic, print_debuginfo, elide_larger_than: How IR is printed.
       timing: Print MLIR's timing report to standard error.
       statistics: Print what the passes counted to standard error. The native passes of jaxlib count nothing.
+      explain_removed: Print which ops passes took out and why to standard error, with at most so many places for each
+        reason; ``None`` saves the time to note them.
       crash_reproducer: File for a reproducer if a pass fails or dies; without it, one is written to the temporary
         folder if a pass dies.
       timeout: Seconds a worker may take for the pipeline; ``None`` is no limit.
@@ -42,6 +44,7 @@ class RunOptions:
     elide_larger_than: int | None = None
     timing: bool = False
     statistics: bool = False
+    explain_removed: int | None = None
     crash_reproducer: str | None = None
     timeout: float | None = None
 
@@ -56,12 +59,28 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Removed:
+    """Ops of one name that a pass took out for one reason at one place: a line, or else the name a location carries."""
+
+    why: str
+    op: str
+    where: Where | None
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
 class PassStatistics:
-    """What one pass of a pipeline counted; ``anchors`` are those around it, outermost first."""
+    """What one pass of a pipeline counted; ``anchors`` are those around it, outermost first.
+
+    Attributes:
+      removals: The ops the pass took out; ``None`` if nobody asked, or a native pass cannot say.
+    """
 
     anchors: tuple[str, ...]
     name: str
     counts: tuple[Count, ...] = ()
+    removals: tuple[Removed, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from passes import _mlir
 from passes._mlir import Diagnostic
 from passes.errors import UserError, Where
-from passes.pipeline import native, registry, statistics, textual
+from passes.pipeline import native, registry, removals, statistics, textual
 from passes.pipeline.diagnostics import placed, render
 from passes.pipeline.execution import execute
 from passes.pipeline.options import PassFailure, PassStatistics, RunOptions, RunResult
@@ -25,7 +25,7 @@ _DEFAULTS = RunOptions()
 def run(program: Program, pipeline: Pipeline | str, options: RunOptions = _DEFAULTS) -> RunResult:
     """Transforms ``program.module`` by ``pipeline``; the module may be replaced, handles into the old one are dead.
 
-    Warnings and remarks of MLIR, the IR, times and statistics asked for go to standard error in MLIR's look.
+    Warnings and remarks of MLIR, the IR, times, statistics and removals asked for go to standard error in MLIR's look.
 
     Raises:
       PassFailure: a pass failed, or left a module that does not verify; placed at the op MLIR complained about.
@@ -64,6 +64,9 @@ def run(program: Program, pipeline: Pipeline | str, options: RunOptions = _DEFAU
                     _mlir.record(diagnostic)
         _place(program, error)
         raise
+    counted = tuple(_placed(program, found) for found in counted)
+    if options.explain_removed is not None:
+        print(removals.report(counted, options.explain_removed), end="", file=sys.stderr, flush=True)
     if options.statistics:
         print(statistics.report(counted), end="", file=sys.stderr, flush=True)
     return RunResult(counted, tuple(said), isolated)
@@ -91,6 +94,12 @@ def _absolute(options: RunOptions) -> RunOptions:
         return None if given is None else os.path.abspath(given)
 
     return replace(options, tree_dir=path(options.tree_dir), crash_reproducer=path(options.crash_reproducer))
+
+
+def _placed(program: Program, found: PassStatistics) -> PassStatistics:
+    if found.removals is None:
+        return found
+    return replace(found, removals=tuple(replace(r, where=program.in_file(r.where)) for r in found.removals))
 
 
 def _place(program: Program, error: UserError) -> None:

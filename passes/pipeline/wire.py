@@ -14,7 +14,7 @@ from typing import Any
 
 from passes._mlir import Diagnostic
 from passes.errors import Mismatch, NativeFailure, UserError, Where
-from passes.pipeline.options import Count, PassFailure, PassStatistics
+from passes.pipeline.options import Count, PassFailure, PassStatistics, Removed
 
 _LENGTHS = struct.Struct("!QQ")
 _ERRORS: dict[str, type[UserError]] = {e.__name__: e for e in (UserError, Mismatch, NativeFailure)}
@@ -123,14 +123,27 @@ def decode_error(data: dict[str, Any]) -> UserError:
 
 def encode_statistics(passes: tuple[PassStatistics, ...]) -> list[Any]:
     """Statistics as JSON."""
-    return [[p.anchors, p.name, [[c.name, c.help, c.value] for c in p.counts]] for p in passes]
+    return [[p.anchors, p.name, [[c.name, c.help, c.value] for c in p.counts], _encode_removals(p)] for p in passes]
 
 
 def decode_statistics(data: list[Any]) -> tuple[PassStatistics, ...]:
     """The statistics `encode_statistics` encoded."""
     return tuple(
-        PassStatistics(tuple(anchors), name, tuple(Count(*c) for c in counts)) for anchors, name, counts in data
+        PassStatistics(tuple(anchors), name, tuple(Count(*c) for c in counts), _decode_removals(removals))
+        for anchors, name, counts, removals in data
     )
+
+
+def _encode_removals(statistics: PassStatistics) -> list[Any] | None:
+    if statistics.removals is None:
+        return None
+    return [[r.why, r.op, _encode_where(r.where), r.name, r.count] for r in statistics.removals]
+
+
+def _decode_removals(data: list[Any] | None) -> tuple[Removed, ...] | None:
+    if data is None:
+        return None
+    return tuple(Removed(why, op, _decode_where(where), name, count) for why, op, where, name, count in data)
 
 
 def _encode_where(where: Where | None) -> list[Any] | None:

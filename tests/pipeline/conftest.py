@@ -19,7 +19,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(INPUTS))
     monkeypatch.setenv("PYTHONPATH", str(INPUTS))
     module = importlib.import_module("sample_passes")
-    for declared in (module.Tag, module.Refuse, module.Spoil, module.Break, module.Die, module.Sleep):
+    for declared in (module.Tag, module.Remove, module.Refuse, module.Spoil, module.Break, module.Die, module.Sleep):
         monkeypatch.setitem(registry.OWN_PASSES, declared.name, f"sample_passes:{declared.__name__}")
     worker_process.shut_down()
     yield

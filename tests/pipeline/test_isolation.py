@@ -9,14 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from passes.errors import EXIT_NATIVE, NativeFailure, UserError
+from passes.errors import EXIT_NATIVE, NativeFailure, UserError, Where
 from passes.pipeline import reproducer, runner, wire, worker_process
-from passes.pipeline.options import Count, PassFailure, PassStatistics, RunOptions
+from passes.pipeline.options import Count, PassFailure, PassStatistics, Removed, RunOptions
 from tests.pipeline.conftest import INPUTS
 from tests.pipeline.programs import TEXT, UNPROVEN, program
 
@@ -317,7 +318,7 @@ def test_frames_come_back_from_any_pieces() -> None:
 
 def test_errors_travel_whole() -> None:
     from passes._mlir import Diagnostic
-    from passes.errors import Mismatch, Where
+    from passes.errors import Mismatch
 
     where = Where("f", 1, 2)
     diagnostic = Diagnostic("error", where, "m", (Diagnostic("note", None, "n"),))
@@ -330,5 +331,8 @@ def test_errors_travel_whole() -> None:
         back = wire.decode_error(wire.encode_error(error))
         assert type(back) is type(error)
         assert vars(back) == vars(error)
-    statistics = (PassStatistics(("builtin.module",), "p", (Count("n", "h", 3),)), PassStatistics(("a", "b"), "q"))
+    removed = Removed("w", "o", Where("f", 2), "", 1)
+    statistics = (PassStatistics(("builtin.module",), "p", (Count("n", "h", 3),)), PassStatistics(("a", "b"), "q"),
+                  PassStatistics((), "r", removals=(removed, replace(removed, where=None, name="n"))),
+                  PassStatistics((), "s", removals=()))
     assert wire.decode_statistics(wire.encode_statistics(statistics)) == statistics

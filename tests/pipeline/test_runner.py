@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from passes import _mlir
-from passes.errors import UserError
+from passes.errors import UserError, Where
 from passes.pipeline import reproducer, runner, textual, worker_process
-from passes.pipeline.options import PassFailure, RunOptions
+from passes.pipeline.options import PassFailure, Removed, RunOptions
 from tests.pipeline.programs import TEXT, UNPROVEN, program
 
 DUMP = re.compile(r"IR Dump (\w+) (\w+): (\S+)")
@@ -296,6 +296,41 @@ sample-tag
   (S) 0 tags      - modules tagged
 
 """
+
+
+@pytest.mark.usefixtures("samples")
+@pytest.mark.parametrize("rest", [HERE, THERE])
+def test_what_was_removed_is_reported_if_asked(rest: str, capfd: pytest.CaptureFixture[str]) -> None:
+    subject = program("""\
+func.func @main(%a: tensor<4xf32>) {
+  %0 = stablehlo.negate %a : tensor<4xf32>
+  %1 = stablehlo.abs %a : tensor<4xf32> loc("model.py":7:1)
+  %2 = stablehlo.abs %a : tensor<4xf32> loc("model.py":7:9)
+  return
+}
+""")
+    pipeline = f"builtin.module(sample-remove{{why='of no use'}}{rest},sample-remove)"
+    result = runner.run(subject, pipeline, RunOptions(explain_removed=10))
+    assert result.statistics[0].removals == (
+        Removed("of no use", "stablehlo.abs", Where("model.py", 7), "", 2),
+        Removed("of no use", "stablehlo.negate", Where("in.mlir", 2), "", 1),
+    )
+    assert result.statistics[-1].removals == ()
+    native = "sdy-drop-sharding-rules: a native pass, which does not say what it removes\n" if rest else ""
+    assert capfd.readouterr().err == f"""\
+sample-remove: 3 ops removed
+  3  of no use (2 stablehlo.abs, 1 stablehlo.negate)
+    2  model.py:7: stablehlo.abs
+    1  in.mlir:2: stablehlo.negate
+{native}sample-remove: 0 ops removed
+"""
+
+
+@pytest.mark.usefixtures("samples")
+def test_removals_are_not_noted_unless_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    subject = program("func.func @main(%a: tensor<4xf32>) {\n  %0 = stablehlo.negate %a : tensor<4xf32>\n  return\n}\n")
+    assert runner.run(subject, "builtin.module(sample-remove)").statistics[0].removals is None
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("rest", [HERE, THERE])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from passes import _mlir
-from passes.optimize.liveness import terminator
 from passes.optimize.rewriting import Rule, Site
+from passes.optimize.slots import terminator
 
 
 def _known_branch(site: Site) -> Any | None:

@@ -40,6 +40,24 @@ class Tag(Pass):
 
 
 @dataclass(frozen=True)
+class Remove(Pass):
+    name: ClassVar[str] = "sample-remove"
+    summary: ClassVar[str] = "Remove the ops of the first function that are unused and say why"
+    before: ClassVar[str] = ""
+    after: ClassVar[str] = ""
+
+    why: str = option("unused", "the reason")
+
+    def run(self, module: Any, counters: Counters) -> None:
+        function = next(op.operation for op in module.regions[0].blocks[0] if op.operation.name == "func.func")
+        unused = [view.operation for view in function.regions[0].blocks[0]
+                  if len(view.operation.results) and next(view.operation.results[0].uses, None) is None]
+        while unused:
+            counters.removed(unused[-1], self.why)
+            unused.pop().erase()
+
+
+@dataclass(frozen=True)
 class Refuse(Pass):
     name: ClassVar[str] = "sample-refuse"
     summary: ClassVar[str] = "Refuse the first op of the module"
