@@ -27,12 +27,12 @@ class Optimize(Pass):
     """See the module's docstring."""
 
     name: ClassVar[str] = "optimize"
-    summary: ClassVar[str] = "Run inline, function-signatures, cse, simplify and dead-ops in turn until nothing changes"
+    summary: ClassVar[str] = "Run inline, function-signatures, dead-ops, cse and simplify in turn until nothing changes"
     statistics: ClassVar[tuple[Statistic, ...]] = (
         Statistic("turns", "turns of one pass until nothing changed"),
         *(
             Statistic(f"{own.name}.{s.name}", s.help, s.changes)
-            for own in (Inline, FunctionSignatures, Cse, Simplify, DeadOps)
+            for own in (Inline, FunctionSignatures, DeadOps, Cse, Simplify)
             for s in own.statistics
         ),
     )
@@ -75,9 +75,9 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
         return (
             Inline(mode=self.inline),
             FunctionSignatures(constant_limit=self.fold_limit),
+            DeadOps(),
             Cse(),
             Simplify(fold_limit=self.fold_limit, allow_signed_zero=self.allow_signed_zero),
-            DeadOps(),
         )
 
 

@@ -29,6 +29,8 @@ class Rule:
       why: Why the result has the same bits.
       apply: Returns the value that replaces the op's result (a list for an op with several), ``True`` if it changed
         the op in place, or ``None`` if the rule does not apply; it has changed nothing then.
+      takes: Ops (without the dialect) one of which has to define an operand for the rule to have a chance; without
+        any, the rule is tried on every op. Only there to save time.
       needs: The pass option that has to be set for the rule to apply; ``""`` for an exact one.
     """
 
@@ -38,6 +40,7 @@ class Rule:
     result: str
     why: str
     apply: Apply
+    takes: frozenset[str] = frozenset()
     needs: str = ""
 
 
@@ -152,6 +155,7 @@ class Sweep:
         self._shaped: dict[Any, Any] = {}
         self._splats: dict[Any, float | int | bool | None] = {}
         self._created: list[Any] = []
+        self._chances: dict[tuple[str, ...], tuple[Rule, ...]] = {}
 
     def region(self, region: Any) -> None:
         """Sweeps every block of ``region``."""
@@ -176,12 +180,19 @@ class Sweep:
 
     def _visit(self, op: Any, name: str) -> list[Any]:
         """Tries the rules for ``op``; returns what is to be looked at next, last first."""
-        rules = self._rules.get(name)
+        if name not in self._rules:
+            self._record(op, name)
+            return []
+        operands, makers = list(op.operands), self.makers
+        key = (name, *(makers[value][0] if value in makers else "" for value in operands))
+        rules = self._chances.get(key)
         if rules is None:
+            rules = self._chances[key] = self._with_a_chance(*key)
+        if not rules:
             self._record(op, name)
             return []
         results = op.results
-        site = Site(op, name, list(op.operands), results[0].type if len(results) else None, self)
+        site = Site(op, name, operands, results[0].type if len(results) else None, self)
         for rule in rules:
             found = rule.apply(site)
             if found is True:
@@ -194,6 +205,10 @@ class Sweep:
                 self._discard()
         self._record(op, name)
         return []
+
+    def _with_a_chance(self, name: str, *makers: str) -> tuple[Rule, ...]:
+        """The rules for ops called ``name`` whose operands are made by ops called ``makers``."""
+        return tuple(rule for rule in self._rules[name] if not rule.takes or not rule.takes.isdisjoint(makers))
 
     def _record(self, op: Any, name: str) -> None:
         if len(op.regions):

@@ -14,6 +14,7 @@ from passes.errors import UserError
 from passes.optimize.rewriting import Rule, Sweep
 from passes.optimize.rules import RULES
 from passes.pipeline.base import Counters, Pass, Statistic, option
+from passes.pipeline.collection import uncollected
 from passes.program.annotated import is_annotated
 
 
@@ -53,9 +54,10 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<2x4xf32> {
         """Simplifies in place, function by function, every op after those it uses."""
         options = {"fold_limit": self.fold_limit, "allow_signed_zero": self.allow_signed_zero}
         sweep = Sweep(self._rules(options), counters, options, is_annotated(module))
-        for op in module.regions[0].blocks[0]:
-            if op.operation.name == "func.func":
-                sweep.region(op.operation.regions[0])
+        with uncollected():
+            for op in module.regions[0].blocks[0]:
+                if op.operation.name == "func.func":
+                    sweep.region(op.operation.regions[0])
 
     def _rules(self, options: dict[str, Any]) -> dict[str, list[Rule]]:
         names = {rule.name for rule in RULES}

@@ -78,8 +78,11 @@ def _invariant_carries(site: Site) -> Any | None:
     return changed or None
 
 
+_CONSTANT = frozenset(("constant",))
+
 RULES = (
-    Rule("known-branch", ("if", "case"), "if true", "its branch", "the other branches never run", _known_branch),
+    Rule("known-branch", ("if", "case"), "if true", "its branch", "the other branches never run", _known_branch,
+         _CONSTANT),
     Rule("branches-agree", ("if", "case"), "a result every branch takes from outside", "that value",
          "whichever branch runs", _same_in_every_branch),
     Rule("loop-never-runs", ("while",), "while false", "its operands", "the condition is false from the start",

@@ -73,7 +73,8 @@ def _bits_and_back(site: Site) -> Any | None:
 RULES = (
     Rule("convert-nothing", ("convert",), "convert x to its own type", "x", "the identity", _no_op),
     Rule("convert-chain", ("convert",), "convert (convert x) with a lossless first step", "convert x",
-         "the value in the middle is the value at the start; the last step rounds both alike", _chain),
+         "the value in the middle is the value at the start; the last step rounds both alike", _chain,
+         frozenset(("convert",))),
     Rule("bitcast-back", ("bitcast_convert",), "bitcast_convert to the type the bits came from", "x", "the same bits",
          _bits_and_back),
 )

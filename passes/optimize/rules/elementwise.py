@@ -54,5 +54,6 @@ def _of_broadcasts(site: Site) -> Any | None:
 
 RULES = (
     Rule("broadcast-last", ELEMENTWISE, "f(broadcast x, broadcast y)", "broadcast f(x, y)",
-         "equal elements give equal results; where a broadcast is used by nothing else", _of_broadcasts),
+         "equal elements give equal results; where a broadcast is used by nothing else", _of_broadcasts,
+         frozenset(("broadcast_in_dim",))),
 )

@@ -298,16 +298,20 @@ _FOLDED: dict[str, Callable[..., Array | None]] = {
 _EXACT = "IEEE 754 rounds the exact result; integers wrap around"
 _MOVES = "every element is an element of the constant"
 
+_CONSTANT = frozenset(("constant",))
+
 RULES = (
-    *(Rule(f"fold-{name}", (name,), f"{name} of constants", "a constant", _EXACT, _elementwise(compute))
+    *(Rule(f"fold-{name}", (name,), f"{name} of constants", "a constant", _EXACT, _elementwise(compute), _CONSTANT)
       for name, compute in _FOLDED.items()),
-    Rule("fold-broadcast", ("broadcast_in_dim",), "broadcast of a constant", "a constant", _MOVES, _moved(_broadcast)),
+    Rule("fold-broadcast", ("broadcast_in_dim",), "broadcast of a constant", "a constant", _MOVES, _moved(_broadcast),
+         _CONSTANT),
     Rule("fold-reshape", ("reshape",), "reshape of a constant", "a constant", _MOVES,
-         _moved(lambda site, array: array.reshape(site.tensor.shape or ()))),
+         _moved(lambda site, array: array.reshape(site.tensor.shape or ())), _CONSTANT),
     Rule("fold-transpose", ("transpose",), "transpose of a constant", "a constant", _MOVES,
-         _moved(lambda site, array: array.transpose(site.integers("permutation")))),
-    Rule("fold-slice", ("slice",), "slice of a constant", "a constant", _MOVES, _moved(_slice)),
-    Rule("fold-reverse", ("reverse",), "reverse of a constant", "a constant", _MOVES, _moved(_reverse)),
-    Rule("fold-concatenate", ("concatenate",), "concatenate of constants", "a constant", _MOVES, _concatenate),
+         _moved(lambda site, array: array.transpose(site.integers("permutation"))), _CONSTANT),
+    Rule("fold-slice", ("slice",), "slice of a constant", "a constant", _MOVES, _moved(_slice), _CONSTANT),
+    Rule("fold-reverse", ("reverse",), "reverse of a constant", "a constant", _MOVES, _moved(_reverse), _CONSTANT),
+    Rule("fold-concatenate", ("concatenate",), "concatenate of constants", "a constant", _MOVES, _concatenate,
+         _CONSTANT),
     Rule("fold-iota", ("iota",), "iota along a unit", "0", "it counts from zero", _iota),
 )

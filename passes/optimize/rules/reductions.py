@@ -50,8 +50,10 @@ def _sort_units(site: Site) -> Any | None:
     return list(site.operands)
 
 
+_CONSTANT = frozenset(("constant",))
+
 RULES = (
     Rule("reduce-units", ("reduce",), "reduce x over units, from the neutral value", "reshape x",
-         "one element and the neutral value; a sum from 0.0 only where x is never -0.0", _over_units),
+         "one element and the neutral value; a sum from 0.0 only where x is never -0.0", _over_units, _CONSTANT),
     Rule("sort-units", ("sort",), "sort x along a unit", "x", "one element is in order", _sort_units),
 )

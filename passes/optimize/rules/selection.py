@@ -118,22 +118,30 @@ def _element(site: Site) -> Any | None:
     return None if inner is None else inner.operands[_mlir.ir.IntegerAttr(site.op.attributes["index"]).value]
 
 
+_CONSTANT = frozenset(("constant",))
+
 RULES = (
     Rule("compare-itself", ("compare",), "integer x == x; x < x", "true; false", "NaN is not less than NaN either",
          _compare_with_itself),
     Rule("truth-again", ("compare",), "convert(p) != 0 for a truth value p", "p", "convert makes it 1 or 0",
-         _truth_again),
+         _truth_again, _CONSTANT),
     Rule("not-compare", ("not",), "!(x == y); integer !(x < y)", "x != y; x >= y",
-         "for floats only of (in)equality, as NaN makes every other comparison false", _not_compare),
+         "for floats only of (in)equality, as NaN makes every other comparison false", _not_compare,
+         frozenset(("compare",))),
     Rule("select-equals", ("select",), "select(p, x, x)", "x", "both sides are the same", _select_equals),
-    Rule("select-known", ("select",), "select(true, x, y)", "x", "the predicate is a constant", _select_known),
-    Rule("select-not", ("select",), "select(!p, x, y)", "select(p, y, x)", "the same choice", _select_not),
-    Rule("select-truth", ("select",), "select(p, true, false)", "p", "the predicate itself", _select_truth),
+    Rule("select-known", ("select",), "select(true, x, y)", "x", "the predicate is a constant", _select_known,
+         _CONSTANT),
+    Rule("select-not", ("select",), "select(!p, x, y)", "select(p, y, x)", "the same choice", _select_not,
+         frozenset(("not",))),
+    Rule("select-truth", ("select",), "select(p, true, false)", "p", "the predicate itself", _select_truth, _CONSTANT),
     Rule("select-again", ("select",), "select(p, select(p, x, y), z)", "select(p, x, z)", "y is never chosen",
-         _select_again),
-    Rule("real-part", ("real",), "real(complex(x, y))", "x", "taken apart again", _part("complex", 0)),
-    Rule("imaginary-part", ("imag",), "imag(complex(x, y))", "y", "taken apart again", _part("complex", 1)),
-    Rule("complex-again", ("complex",), "complex(real(z), imag(z))", "z", "put together again", _whole),
+         _select_again, frozenset(("select",))),
+    Rule("real-part", ("real",), "real(complex(x, y))", "x", "taken apart again", _part("complex", 0),
+         frozenset(("complex",))),
+    Rule("imaginary-part", ("imag",), "imag(complex(x, y))", "y", "taken apart again", _part("complex", 1),
+         frozenset(("complex",))),
+    Rule("complex-again", ("complex",), "complex(real(z), imag(z))", "z", "put together again", _whole,
+         frozenset(("real",))),
     Rule("tuple-element", ("get_tuple_element",), "get_tuple_element(tuple(x, y), 0)", "x", "taken apart again",
-         _element),
+         _element, frozenset(("tuple",))),
 )

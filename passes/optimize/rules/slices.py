@@ -177,24 +177,26 @@ def _no_op_pad(site: Site) -> Any | None:
 
 _MOVES = "every element of the result is the same element of x"
 
+_CONSTANT = frozenset(("constant",))
+
 RULES = (
     Rule("slice-all", ("slice",), "slice x, all of it", "x", _MOVES, _no_op_slice),
-    Rule("slice-slice", ("slice",), "slice (slice x)", "slice x", _MOVES, _slice_of_slice),
+    Rule("slice-slice", ("slice",), "slice (slice x)", "slice x", _MOVES, _slice_of_slice, frozenset(("slice",))),
     Rule("slice-concatenate", ("slice",), "slice (concatenate x, y) within x", "slice x", _MOVES,
-         _slice_of_concatenate),
+         _slice_of_concatenate, frozenset(("concatenate",))),
     Rule("slice-broadcast", ("slice",), "slice (broadcast x) along repeated dimensions", "broadcast x", _MOVES,
-         _slice_of_broadcast),
+         _slice_of_broadcast, frozenset(("broadcast_in_dim",))),
     Rule("dynamic-slice-all", ("dynamic_slice",), "dynamic_slice x, all of it", "x",
          "start indices are clamped to the only possible ones", _dynamic_slice_of_all),
     Rule("dynamic-slice-known", ("dynamic_slice",), "dynamic_slice x at constant indices", "slice x",
-         "clamped as the specification says", _dynamic_slice_at_known),
+         "clamped as the specification says", _dynamic_slice_at_known, _CONSTANT),
     Rule("update-all", ("dynamic_update_slice",), "dynamic_update_slice x with all of y", "y",
          "start indices are clamped to the only possible ones", _update_of_all),
     Rule("concatenate-one", ("concatenate",), "concatenate x, and values without elements", "x", _MOVES,
          _concatenate_one),
     Rule("concatenate-concatenate", ("concatenate",), "concatenate (concatenate x, y), z", "concatenate x, y, z",
-         _MOVES, _concatenate_flat),
+         _MOVES, _concatenate_flat, frozenset(("concatenate",))),
     Rule("concatenate-slices", ("concatenate",), "concatenate of slices of x that continue each other", "slice x",
-         _MOVES, _concatenate_neighbours),
+         _MOVES, _concatenate_neighbours, frozenset(("slice",))),
     Rule("pad-nothing", ("pad",), "pad x by nothing", "x", _MOVES, _no_op_pad),
 )
