@@ -1,5 +1,5 @@
 // RUN: shlo-opt %s --cse --split-input-file | filecheck %s
-// RUN: shlo-opt %s --cse=merge-sunk-constants=true --split-input-file | filecheck %s --check-prefix=SUNK
+// RUN: shlo-opt %s --cse=sunk-constants=keep --split-input-file | filecheck %s --check-prefix=KEEP
 
 // CHECK-LABEL: @simple_constant
 func.func @simple_constant() -> (tensor<i32>, tensor<i32>) {
@@ -80,17 +80,17 @@ func.func @down_propagate_branches(%p: tensor<i1>, %a: tensor<f32>) -> (tensor<f
 
 // -----
 
-// A constant inside a loop stays there, unless asked for.
+// A constant inside a loop becomes the one outside, unless it is to stay.
 // CHECK-LABEL: @up_propagate_loop
-// SUNK-LABEL: @up_propagate_loop
+// KEEP-LABEL: @up_propagate_loop
 func.func @up_propagate_loop(%n: tensor<i32>) -> tensor<i32> {
-  // CHECK: stablehlo.constant
-  // CHECK: do
+  // KEEP: stablehlo.constant
+  // KEEP: do
+  // KEEP: %[[ONE:.*]] = stablehlo.constant
+  // KEEP-NEXT: %[[TWO:.*]] = stablehlo.add %[[ONE]], %[[ONE]]
   // CHECK: %[[ONE:.*]] = stablehlo.constant
-  // CHECK-NEXT: %[[TWO:.*]] = stablehlo.add %[[ONE]], %[[ONE]]
-  // SUNK: %[[ONE:.*]] = stablehlo.constant
-  // SUNK: do
-  // SUNK-NEXT: stablehlo.add %[[ONE]], %[[ONE]]
+  // CHECK: do
+  // CHECK-NEXT: stablehlo.add %[[ONE]], %[[ONE]]
   %one = stablehlo.constant dense<1> : tensor<i32>
   %0 = stablehlo.while(%i = %one) : tensor<i32>
   cond {

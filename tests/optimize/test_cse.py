@@ -235,23 +235,63 @@ func.func @main(%n: tensor<i32>, %a: tensor<4xf32>) -> (tensor<4xf32>, tensor<4x
 """
 
 
-def test_loop_body_sees_values_from_outside_but_keeps_its_constants(optimize: Optimize) -> None:
+def test_a_loop_s_body_sees_values_from_outside(optimize: Optimize) -> None:
     result = optimize(Cse(), LOOP)
-    assert result.counters == {"merged": 2}
-    assert result.count("stablehlo.tanh") == 1
-    assert result.count("stablehlo.constant") == 2
-
-
-def test_sunk_constants_are_merged_on_request(optimize: Optimize) -> None:
-    result = optimize(Cse(merge_sunk_constants=True), LOOP)
     assert result.counters == {"merged": 3}
+    assert result.count("stablehlo.tanh") == 1
     assert result.count("stablehlo.constant") == 1
+
+
+# What makes a module annotated, by where it stands.
+ANNOTATED = {
+    "a mesh": LOOP + 'sdy.mesh @mesh = <["x"=2]>',
+    "a module's attribute": f'module attributes {{mhlo.frontend_attributes = {{xla.sdy.meshes = "{{}}"}}}} {{{LOOP}}}',
+    "an argument's sharding": LOOP.replace("%a: tensor<4xf32>", '%a: tensor<4xf32> {mhlo.sharding = "{replicated}"}'),
+    "an op's sharding": LOOP.replace("tanh %a : ", 'tanh %a {mhlo.sharding = "{replicated}"} : '),
+    "a constraint": LOOP.replace("  return", """  %s = stablehlo.custom_call @Sharding(%r#1)
+        {mhlo.sharding = "{replicated}"} : (tensor<4xf32>) -> tensor<4xf32>\n  return"""),
+    "a group": LOOP.replace("  return", "  sdy.sharding_group %r#1 group_id=0 : tensor<4xf32>\n  return"),
+}
+
+
+@pytest.mark.parametrize("case", ANNOTATED)
+def test_sunk_constants_stay_in_an_annotated_module(optimize: Optimize, case: str) -> None:
+    result = optimize(Cse(), ANNOTATED[case])
+    assert result.counters == {"merged": 2}
+    assert result.count("stablehlo.constant") == 2
+    assert optimize(Cse(sunk_constants="merge"), ANNOTATED[case]).counters == {"merged": 3}
+
+
+def test_sunk_constants_stay_on_request(optimize: Optimize) -> None:
+    assert optimize(Cse(sunk_constants="keep"), LOOP).counters == {"merged": 2}
+
+
+@pytest.mark.parametrize(("op", "stays"), [
+    ("stablehlo.iota dim = 0 : tensor<4xf32>", True),
+    ("stablehlo.broadcast_in_dim %s, dims = [] : (tensor<f32>) -> tensor<4xf32>", True),
+    ("stablehlo.broadcast_in_dim %v, dims = [0] : (tensor<1xf32>) -> tensor<4xf32>", False),
+])
+def test_what_counts_as_a_sunk_constant(optimize: Optimize, op: str, stays: bool) -> None:
+    """Shardy gives each consumer its own copy of a constant, an iota and a scalar's broadcast, but of nothing else."""
+    text = main(
+        f"""%0 = {op}
+            %r = "stablehlo.if"(%p) ({{
+              %1 = {op}
+              %2 = {op}
+              %3 = stablehlo.add %1, %2 : {T}
+              stablehlo.return %3 : {T}
+            }}, {{
+              stablehlo.return %a : {T}
+            }}) : (tensor<i1>) -> {T}""", "%0, %r",
+        arguments=f"%a: {T}, %p: tensor<i1>, %s: tensor<f32>, %v: tensor<1xf32>")
+    assert optimize(Cse(), text).counters == {"merged": 2}
+    assert optimize(Cse(sunk_constants="keep"), text).counters == {"merged": 1 if stays else 2}
 
 
 def test_equal_loops_are_merged(optimize: Optimize) -> None:
     loop = LOOP[LOOP.index("  %r:2"):LOOP.index("  return %r")]
     both = LOOP.replace(loop, loop + loop.replace("%r:2", "%q:2")).replace("return %r#1, %t", "return %r#1, %q#1")
-    assert optimize(Cse(), both).counters == {"merged": 5, "merged-region-ops": 1}
+    assert optimize(Cse(), both).counters == {"merged": 7, "merged-region-ops": 1}
 
 
 def test_isolated_regions_see_nothing_from_outside(optimize: Optimize) -> None:
@@ -262,8 +302,7 @@ def test_isolated_regions_see_nothing_from_outside(optimize: Optimize) -> None:
               %1 = stablehlo.add %x, %k : {T}
               sdy.return %1 : {T}
             }} : ({T}) -> {T}""", "%0, %c")
-    assert optimize(Cse(), text).counters == {}
-    assert optimize(Cse(merge_sunk_constants=True), text).counters == {}
+    assert optimize(Cse(sunk_constants="merge"), text).counters == {}
 
 
 def test_calls_of_pure_functions(optimize: Optimize) -> None:

@@ -153,7 +153,7 @@ def size(module: Any) -> int:
 @given(program=programs(), sunk=st.booleans())
 def test_same_values_and_no_more_ops(optimize: Any, evaluate: Any, program: str, sunk: bool) -> None:
     before = _mlir.ir.Module.parse(program, _mlir.context())
-    merged = optimize(Cse(merge_sunk_constants=sunk), program)
+    merged = optimize(Cse(sunk_constants="keep" if sunk else "auto"), program)
     final = optimize(DeadOps(), merged.text)
     assert size(final.module) <= size(merged.module) <= size(before)
     for inputs in INPUTS:
@@ -172,7 +172,7 @@ def native(pipeline: str, text: str) -> Any:
 @given(program=programs())
 def test_upstream_finds_nothing_more(optimize: Any, program: str) -> None:
     """Run after ours, MLIR's own passes leave every op, once constants may move."""
-    merged = optimize(Cse(merge_sunk_constants=True), program)
+    merged = optimize(Cse(sunk_constants="merge"), program)
     final = optimize(DeadOps(), merged.text)
     assert size(native("trivial-dce", final.text)) == size(final.module)
     # MLIR's cse removes some dead ops as well.

@@ -1,0 +1,67 @@
+"""What a module says about where its values lie: whether anything at all, and which values it ties together."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from passes import _mlir
+from passes.program import purity
+
+# The forms sharding comes in: Shardy's attributes, the same as text in frontend attributes, and XLA's older one.
+_SHARDING = re.compile(r"#sdy\.|\bsdy\.sharding|\bmhlo\.sharding|xla\.sdy\.")
+_OLD_SHARDING = "mhlo.sharding"
+_GROUP_ID = re.compile(r'xla\.sdy\.sharding_group_id = "(\d+)')
+
+
+def is_annotated(module: Any) -> bool:
+    """Whether any mesh or sharding occurs in ``module``; the places where one is likely are looked at first."""
+    top = [view.operation for view in module.regions[0].blocks[0]]
+    if any(op.name == "sdy.mesh" for op in top):
+        return True
+    if any(_SHARDING.search(text) for op in (module, *top) for text in _named(op)):
+        return True
+    found = False
+
+    def look(op: Any) -> Any:
+        nonlocal found
+        found = _OLD_SHARDING in op.attributes or (op.name not in purity.PLAIN and _is_annotation(op.operation))
+        return _mlir.ir.WalkResult.INTERRUPT if found else _mlir.ir.WalkResult.ADVANCE
+
+    module.walk(look)
+    return found
+
+
+def _named(op: Any) -> list[str]:
+    """The names of the attributes of ``op`` and, of a signature's or frontend's dictionaries, their text."""
+    found = op.attributes
+    texts = [str(found[key]) for key in ("arg_attrs", "res_attrs", "mhlo.frontend_attributes") if key in found]
+    return [*found, *texts]
+
+
+def _is_annotation(op: Any) -> bool:
+    if op.name not in ("stablehlo.custom_call", "mhlo.custom_call"):
+        return bool(op.name.startswith("sdy."))
+    target = str(_mlir.ir.StringAttr(op.attributes["call_target_name"]).value)
+    return target == "Sharding" or "xla.sdy." in target
+
+
+def sharding_groups(ops: Iterable[Any]) -> dict[Any, frozenset[int]]:
+    """The ids of the groups that ``ops`` put each value in; a group's values get one sharding between them."""
+    found: dict[Any, set[int]] = defaultdict(set)
+    for op in ops:
+        group = _group(op)
+        if group is not None:
+            found[op.operands[0]].add(group)
+    return {value: frozenset(groups) for value, groups in found.items()}
+
+
+def _group(op: Any) -> int | None:
+    if op.name == "sdy.sharding_group":
+        return int(_mlir.ir.IntegerAttr(op.attributes["group_id"]).value)
+    if op.name == "stablehlo.custom_call" and "mhlo.frontend_attributes" in op.attributes:
+        found = _GROUP_ID.search(str(op.attributes["mhlo.frontend_attributes"]))
+        return int(found[1]) if found else None
+    return None
