@@ -64,6 +64,11 @@ MERGED = {
     "a custom call without side effects": (pair(f"stablehlo.custom_call @f(%a) : ({T}) -> {T}"), 1),
     "a sharding constraint": (
         pair(f'sdy.sharding_constraint %a <@mesh, [{{"x"}}]> : {T}') + 'sdy.mesh @mesh = <["x"=2]>', 1),
+    "values in one sharding group, once": (
+        main(f"""%0 = stablehlo.tanh %a : {T}
+                 %1 = stablehlo.tanh %a : {T}
+                 sdy.sharding_group %0 group_id=0 : {T}
+                 sdy.sharding_group %1 group_id=0 : {T}""", "%0, %1"), 2),
     "complex constants": (
         main(f"""%0 = stablehlo.constant dense<(1.0, 2.0)> : tensor<4xcomplex<f32>>
                  %1 = stablehlo.constant dense<(1.0, 2.0)> : tensor<4xcomplex<f32>>
@@ -137,6 +142,28 @@ APART = {
         f"""%0 = stablehlo.tanh %a {{sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{{"x"}}]>]>}} : {T}
             %1 = stablehlo.tanh %a {{sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{{}}]>]>}} : {T}
             %2 = stablehlo.tanh %a : {T}""", "%0, %1, %2", more='sdy.mesh @mesh = <["x"=2]>'),
+    "other sharding groups": main(
+        f"""%0 = stablehlo.tanh %a : {T}
+            %1 = stablehlo.tanh %a : {T}
+            %2 = stablehlo.tanh %a : {T}
+            %3 = stablehlo.tanh %a : {T}
+            sdy.sharding_group %0 group_id=0 : {T}
+            sdy.sharding_group %1 group_id=1 : {T}
+            sdy.sharding_group %2 group_id=0 : {T}
+            sdy.sharding_group %2 group_id=1 : {T}""", "%0, %1, %2, %3"),
+    "other sharding groups, before their import": main(
+        "".join(f"""%{i} = stablehlo.tanh %a : {T}
+            %t{i} = stablehlo.custom_call @xla.sdy.ShardingGroup(%{i}) {{has_side_effect = true,
+              mhlo.frontend_attributes = {{xla.sdy.sharding_group_id = "{i} : i64"}}}} : ({T}) -> tuple<>
+            """ for i in range(2)), "%0, %1"),
+    "ops around other sharding groups": main(
+        "".join(f"""%{i} = "stablehlo.if"(%p) ({{
+              sdy.sharding_group %a group_id={i} : {T}
+              stablehlo.return %a : {T}
+            }}, {{
+              stablehlo.return %b : {T}
+            }}) : (tensor<i1>) -> {T}
+            """ for i in range(2)), "%0, %1", f"%a: {T}, %b: {T}, %p: tensor<i1>"),
     "other frontend attributes": main(
         f"""%0 = stablehlo.tanh %a {{mhlo.frontend_attributes = {{group = "a"}}}} : {T}
             %1 = stablehlo.tanh %a {{mhlo.frontend_attributes = {{group = "b"}}}} : {T}""", "%0, %1"),
@@ -375,3 +402,17 @@ def test_the_location_of_a_merged_op_names_all_it_stands_for(optimize: Optimize)
     module = optimize(Cse(), text).module
     op = module.body.operations[0].regions[0].blocks[0].operations[0]
     assert str(op.location) == 'loc(fused["first", "second"])'
+
+
+def test_so_do_the_locations_of_ops_inside_merged_regions(optimize: Optimize) -> None:
+    text = main("".join(f"""%{i} = "stablehlo.if"(%p) ({{
+          %x = stablehlo.tanh %a : {T} loc("inside {i}")
+          stablehlo.return %x : {T}
+        }}, {{
+          stablehlo.return %a : {T}
+        }}) : (tensor<i1>) -> {T} loc("{i}")
+        """ for i in range(3)), "%0, %1, %2", f"%a: {T}, %p: tensor<i1>")
+    module = optimize(Cse(), text).module
+    op = module.body.operations[0].regions[0].blocks[0].operations[0].operation
+    assert str(op.location) == 'loc(fused["0", "1", "2"])'
+    assert str(op.regions[0].blocks[0].operations[0].location) == 'loc(fused["inside 0", "inside 1", "inside 2"])'
