@@ -161,8 +161,8 @@ class _Reader:
 
     def _block(self, block: Any) -> _Block:
         operations = [view.operation for view in block]
-        return _Block(
-            list(block.arguments), [self.read(op) for op in operations[:-1]], tuple(operations[-1].operands))
+        yields = tuple(value for op in operations[-1:] for value in op.operands)
+        return _Block(list(block.arguments), [self.read(op) for op in operations[:-1]], yields)
 
     def _slots(self, op: Any, rule: liveness.SlotRule) -> list[Hashable]:
         shardings = [None] * len(op.results)
@@ -208,14 +208,14 @@ class _Numbering:
         attributes: Hashable = op.attributes
         if op.normal_form is not None:
             operands, attributes = op.normal_form(operands, op.attributes, op.types[0])
-        inside = [self._region(op, block, depth) for block in op.regions]
+        inside = [self._region(block, position, depth) for position, block in enumerate(op.regions)]
         key = self.number(id(op) if op.separate else (op.name, attributes, op.types, operands, (depth, *inside)
                           if inside else ()))
         return [(key, index) for index in range(len(op.results))]
 
-    def _region(self, op: _Op, block: _Block, depth: int) -> Hashable:
+    def _region(self, block: _Block, position: int, depth: int) -> Hashable:
         for index, argument in enumerate(block.arguments):
-            self.values[argument] = self.number(("argument", depth, index, argument.type))
+            self.values[argument] = self.number(("argument", depth, position, index, argument.type))
         self._ops(block, depth + 1)
         return len(block.arguments), self.of(block.yields)
 
@@ -226,7 +226,7 @@ class _Numbering:
     def _loop(self, op: _Op, operands: tuple[Hashable, ...], depth: int) -> list[Hashable]:
         for block in op.regions:
             for argument, first in zip(block.arguments, op.classes, strict=True):
-                self.values[argument] = self.number(("argument", depth, first, argument.type))
+                self.values[argument] = self.number(("argument", depth, 0, first, argument.type))
             self._ops(block, depth + 1)
         condition, body = (self.of(block.yields) for block in op.regions)
         self.carried[id(op)] = list(zip(operands, body, strict=True))

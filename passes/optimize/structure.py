@@ -14,7 +14,7 @@ from passes.optimize.normal_form import NORMAL_FORMS, Operands, Rule
 Key = tuple[Hashable, ...]
 
 
-def attributes_of(op: Any) -> tuple[Hashable, ...]:
+def attributes_of(op: Any) -> tuple[Any, ...]:
     """The attributes of ``op``, or something as good for telling ops apart."""
     try:
         return tuple(op.attributes.items())
@@ -36,18 +36,21 @@ class Structure:
     def key(self, op: Any, name: str, normal_form: Rule | None, operands: Operands) -> Key:
         """What ``op`` computes from ``operands``, regions aside."""
         types = tuple(op.results.types)
-        try:
-            attributes = tuple(op.attributes.items())
-        except TypeError:
-            # The bindings cannot hand out dense complex numbers. A detached copy prints in time of its own size.
-            attributes = (str(op.clone(ip=False)),)
+        attributes = attributes_of(op)
         if normal_form is not None:
             operands, attributes = normal_form(operands, attributes, types[0])
         return self.heads.setdefault((name, attributes, types), len(self.heads)), *operands
 
     def regions(self, op: Any, numbers: dict[Any, int]) -> Hashable:
-        """The regions of ``op`` with every value defined inside replaced by its number in order of definition."""
-        return tuple(tuple(self._block(block, numbers) for block in region) for region in op.regions)
+        """The regions of ``op`` with every value defined inside replaced by its number in order of definition.
+
+        A region of several blocks is equal to no other: which blocks follow which is nothing StableHLO has, and not
+        looked at.
+        """
+        return tuple(
+            tuple(self._block(block, numbers) for block in region) if len(region.blocks) == 1 else object()
+            for region in op.regions
+        )
 
     def _block(self, block: Any, numbers: dict[Any, int]) -> Hashable:
         for argument in block.arguments:

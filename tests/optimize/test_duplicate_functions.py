@@ -120,6 +120,16 @@ APART = {
     + function("g", f'%r = stablehlo.tanh %a {{mhlo.sharding = "{{replicated}}"}} : {T}'),
     "other sharding groups": "".join(
         function(name, f"sdy.sharding_group %a group_id={i} : {T}\n{TANH}") for i, name in enumerate("fg")),
+    "other orders of blocks": "".join(
+        f"""func.func private @{name}(%a: {T}) -> {T} {{
+              %p = arith.constant true
+              cf.cond_br %p, ^{first}, ^{second}
+            ^bb1:
+              return %a : {T}
+            ^bb2:
+              {TANH}
+              return %r : {T}
+            }}\n""" for name, first, second in (("f", "bb1", "bb2"), ("g", "bb2", "bb1"))),
     # XLA's importer refuses two calls of one.
     "bodies of shard_map": function("xla.sdy.manual_computation_body", TANH)
     + function("xla.sdy.manual_computation_body_0", TANH),
