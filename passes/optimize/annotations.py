@@ -17,10 +17,14 @@ _GROUP_ID = re.compile(r'xla\.sdy\.sharding_group_id = "(\d+)')
 
 
 def is_annotated(module: Any) -> bool:
-    """Whether any mesh or sharding occurs in ``module``; the places where one is likely are looked at first."""
+    """Whether any mesh or sharding occurs in ``module``; the places where one is likely are looked at first.
+
+    Meshes without axes, which JAX writes into programs that are not sharded, shard nothing.
+    """
     top = [view.operation for view in module.regions[0].blocks[0]]
-    if any(op.name == "sdy.mesh" for op in top):
-        return True
+    meshes = [_mlir.sdy.MeshAttr(op.attributes["mesh"]) for op in top if op.name == "sdy.mesh"]
+    if meshes:
+        return any(len(mesh.axes) for mesh in meshes)
     if any(_SHARDING.search(text) for op in (module, *top) for text in _named(op)):
         return True
     found = False

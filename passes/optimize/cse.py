@@ -35,7 +35,7 @@ class Cse(Pass):
     """See the module's docstring."""
 
     name: ClassVar[str] = "cse"
-    summary: ClassVar[str] = "Merge ops that compute the same value, also through commuted operands, calls, collectives"
+    summary: ClassVar[str] = "Merge ops that compute the same value, equal functions, equal slots of loops and branches"
     statistics: ClassVar[tuple[Statistic, ...]] = (
         Statistic("merged", "ops merged into an equal one"),
         Statistic("merged-calls", "of these, calls of functions, composites and custom calls"),
@@ -50,11 +50,15 @@ func.func @main(%arg0: tensor<4xf32>, %arg1: tensor<4xf32>) -> tensor<4xf32> {
   %0 = stablehlo.add %arg0, %arg1 : tensor<4xf32>
   %1 = stablehlo.add %arg1, %arg0 : tensor<4xf32>
   %2 = call @square(%0) : (tensor<4xf32>) -> tensor<4xf32>
-  %3 = call @square(%1) : (tensor<4xf32>) -> tensor<4xf32>
+  %3 = call @square_0(%1) : (tensor<4xf32>) -> tensor<4xf32>
   %4 = stablehlo.subtract %2, %3 : tensor<4xf32>
   return %4 : tensor<4xf32>
 }
 func.func private @square(%arg0: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = stablehlo.multiply %arg0, %arg0 : tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+func.func private @square_0(%arg0: tensor<4xf32>) -> tensor<4xf32> {
   %0 = stablehlo.multiply %arg0, %arg0 : tensor<4xf32>
   return %0 : tensor<4xf32>
 }
@@ -139,7 +143,8 @@ class _Kind:
     statistic: str | None
 
 
-# Of a scalar's broadcast Shardy gives each consumer its own, as it does with constants.
+# Before it propagates, Shardy gives each consumer its own copy of a constant, an iota and a scalar's broadcast. So that
+# the copies in one block are merged here ties nothing together; but it does not move them into the consumer's region.
 _BROADCASTS = frozenset({"stablehlo.broadcast_in_dim", "stablehlo.broadcast"})
 
 

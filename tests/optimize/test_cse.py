@@ -219,7 +219,8 @@ def reduction(combine: str, twice: bool = True, over: str = "%a") -> str:
 
 def test_regions_are_compared(optimize: Optimize) -> None:
     add, commuted = "stablehlo.add_%x,_%y", "stablehlo.add_%y,_%x"
-    for combine in (f"{add} {add}", f"{add} {commuted}"):
+    least, commuted_least = "stablehlo.minimum_%x,_%y", "stablehlo.minimum_%y,_%x"
+    for combine in (f"{add} {add}", f"{add} {commuted}", f"{least} {commuted_least}"):
         assert optimize(Cse(), reduction(combine)).counters == {"merged": 2, "merged-region-ops": 1}
     for other in ("stablehlo.maximum_%x,_%y", "stablehlo.add_%x,_%x"):
         assert optimize(Cse(), reduction(f"{add} {other}")).counters == {}
@@ -287,6 +288,11 @@ def test_sunk_constants_stay_in_an_annotated_module(optimize: Optimize, case: st
     assert result.counters == {"merged": 2}
     assert result.count("stablehlo.constant") == 2
     assert optimize(Cse(sunk_constants="merge"), ANNOTATED[case]).counters == {"merged": 3}
+
+
+def test_a_mesh_without_axes_is_no_annotation(optimize: Optimize) -> None:
+    text = LOOP.replace("  return", "  %s = sdy.sharding_constraint %r#1 <@none, [{}]> : tensor<4xf32>\n  return")
+    assert optimize(Cse(), text + "sdy.mesh @none = <[]>").counters == {"merged": 3}
 
 
 def test_sunk_constants_stay_on_request(optimize: Optimize) -> None:
