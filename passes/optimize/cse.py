@@ -19,13 +19,14 @@ from typing import Any, ClassVar, Literal
 
 from passes import _mlir
 from passes.optimize import equal_slots
-from passes.optimize.annotations import is_annotated, sharding_groups
 from passes.optimize.duplicate_functions import DuplicateFunctions
 from passes.optimize.liveness import SLOTTED
 from passes.optimize.normal_form import NORMAL_FORMS, Rule
+from passes.optimize.sharding_groups import sharding_groups
 from passes.optimize.structure import Key, Structure
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program import purity
+from passes.program.annotated import is_annotated
 from passes.program.purity import Effect, Effects
 from passes.program.walk import operations
 
