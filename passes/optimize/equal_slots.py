@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from passes import _mlir
@@ -21,6 +22,10 @@ from passes.program import purity
 from passes.program.purity import Effect, Effects
 
 Groups = dict[Any, frozenset[int]]
+
+# In a loop that hands its values on from slot to slot, each round finds one slot different. A loop not done by then is
+# taken to have no equal slots, which keeps the time linear.
+_MOST_ROUNDS = 50
 
 
 def may_hold_equal(op: Any) -> bool:
@@ -70,14 +75,14 @@ def _replace(old: Any, new: Any) -> bool:
 def equal_slots(op: Any, effects: Effects, groups: Groups) -> list[tuple[Any, list[int]]]:
     """For each op with slots in and including ``op``: which slot every slot is equal to, the first or itself.
 
-    Linear in the size of ``op`` for each time the assumption has to be given up for some slots.
+    Linear in the size of ``op`` for each time the assumption has to be given up for some slots, of which there are few.
     """
     reader = _Reader(effects, groups)
     root = reader.read(op)
-    while True:
+    for rounds in count():
         numbering = _Numbering()
         numbering.visit(root, 0)
-        if not [slotted for slotted in reader.carrying if slotted.split(numbering.carried[id(slotted)])]:
+        if not sum(slotted.split(numbering.carried[id(slotted)], rounds < _MOST_ROUNDS) for slotted in reader.carrying):
             break
     return [(slotted.op, slotted.classes or _first_of(numbering.results[id(slotted)])) for slotted in reader.slotted]
 
@@ -106,11 +111,17 @@ class _Op:
     slots: list[Hashable]
     classes: list[int] = field(default_factory=list)
 
-    def split(self, carried: list[tuple[Hashable, ...]]) -> bool:
-        """Takes slots whose values were numbered differently for different; returns whether any were."""
+    def split(self, carried: list[tuple[Hashable, ...]], is_patient: bool) -> bool:
+        """Takes slots whose values were numbered differently for different; returns whether any were.
+
+        If not ``is_patient``, takes all slots for different when any are.
+        """
         before = self.classes
         self.classes = _first_of(list(zip(before, carried, strict=True)))
-        return self.classes != before
+        is_split = self.classes != before
+        if is_split and not is_patient:
+            self.classes = list(range(len(before)))
+        return is_split
 
 
 @dataclass(eq=False)

@@ -267,3 +267,23 @@ def test_deep_nests_are_numbered_once_a_round(optimize: Optimize) -> None:
         body += ops(**{f"u{depth}": f"negate %s{i}#1", f"v{depth}": f"negate %s{i}#2"})
     text = main(loop("%r", "%x5 = %a, %y5 = %a", body, "%u5, %v5"), "%r#1, %r#2")
     assert optimize(Cse(), text).counters["merged-carries"] == 6
+
+
+@pytest.mark.parametrize("slots", [20, 80])
+def test_a_long_chain_of_slots_ends(optimize: Optimize, evaluate: Any, slots: int) -> None:
+    """Each slot takes the next one's value, and only the last one's differs: none are equal but the two beside."""
+    names = [f"%c{i}" for i in range(slots)]
+    beside = loop("%s", "%x = %a, %y = %a", ops(u="tanh %x", v="tanh %y"), "%u, %v")
+    text = main(beside + loop("%r", ", ".join(f"{name} = %a" for name in names), ops(last="sine %c0"),
+                              ", ".join([*names[1:], "%last"])), f"%r#1, %r#{slots}, %s#1, %s#2")
+    result = optimize(Cse(), text)
+    assert result.counters["merged-carries"] == 1
+    check(evaluate, text, result.module)
+
+
+def test_loops_of_many_rounds_leave_those_inside_alone(optimize: Optimize) -> None:
+    names = [f"%c{i}" for i in range(80)]
+    inside = loop("%s", "%xi = %a, %yi = %a", ops(xo="tanh %xi", yo="tanh %yi"), "%xo, %yo", "%j")
+    text = main(loop("%r", ", ".join(f"{name} = %a" for name in names), inside + ops(last="add %s#1, %s#2"),
+                     ", ".join([*names[1:], "%last"])), "%r#1")
+    assert optimize(Cse(), text).counters["merged-carries"] == 1
