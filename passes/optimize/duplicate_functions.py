@@ -89,17 +89,17 @@ class DuplicateFunctions:
                   for name, calls in self.calls.items()}
         done: set[str] = set()
         for name in bottom_up(self.functions, called):
-            for call in self.calls.pop(name):
-                self._redirect(call)
+            self._redirect(self.calls.pop(name))
             # A function called by one that is already done calls that one in turn: it is too late to rename the call.
             self.fixed.update(callee for callee in called[name] if callee not in done)
             done.add(name)
             yield self.functions[name]
 
-    def _redirect(self, call: Any) -> None:
-        for key in purity.CALLEE_ATTRIBUTES[call.name]:
-            if key in call.attributes:
-                call.attributes[key] = self._renamed(call.attributes[key])
+    def _redirect(self, calls: list[Any]) -> None:
+        for call in calls:
+            for key in purity.CALLEE_ATTRIBUTES[call.name]:
+                if key in call.attributes:
+                    call.attributes[key] = self._renamed(call.attributes[key])
 
     def _renamed(self, reference: Any) -> Any:
         if isinstance(reference, _mlir.ir.ArrayAttr):
