@@ -20,7 +20,6 @@ from typing import Any, ClassVar, Literal
 from passes import _mlir
 from passes.optimize import equal_slots
 from passes.optimize.duplicate_functions import DuplicateFunctions
-from passes.optimize.liveness import SLOTTED
 from passes.optimize.normal_form import NORMAL_FORMS, Rule
 from passes.optimize.sharding_groups import sharding_groups
 from passes.optimize.structure import Key, Structure
@@ -242,7 +241,8 @@ class _Numbering:
                 continue
             has_regions = len(op.regions) > 0
             if has_regions or not kind.plain:
-                effect = self.effects.with_regions(op, self._slotted(op) if name in SLOTTED else self.regions(op))
+                inside = self._slotted(op) if name in equal_slots.CARRIES else self.regions(op)
+                effect = self.effects.with_regions(op, inside)
                 if effect is not Effect.PURE:
                     impure.append(effect)
                 if effect in (Effect.UNIQUE, Effect.EFFECT):

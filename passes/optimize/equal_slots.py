@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 from passes import _mlir
-from passes.optimize import liveness
+from passes.optimize import slots
 from passes.optimize.normal_form import NORMAL_FORMS, Rule
 from passes.optimize.structure import attributes_of
 from passes.program import purity
@@ -28,16 +28,25 @@ Groups = dict[Any, frozenset[int]]
 _MOST_ROUNDS = 50
 
 
+# Ops with slots of one value each -> whether they carry it, so that a slot has an operand and block arguments, too.
+CARRIES = {"stablehlo.while": True, "stablehlo.case": False, "stablehlo.if": False}
+
+
+def carries(op: Any) -> bool | None:
+    """Whether the slots of ``op`` are carried; ``None`` if it has none, or attributes that might count its results."""
+    return CARRIES[op.name] if op.name in CARRIES and slots.slot_rule(op) is not None else None
+
+
 def may_hold_equal(op: Any) -> bool:
     """Whether two slots of ``op`` look equal: they start with one value and are computed by ops of one name."""
-    rule = liveness.slot_rule(op)
-    if rule is None or len(op.results) < 2:
+    is_loop = carries(op)
+    if is_loop is None or len(op.results) < 2:
         return False
-    yielded = [list(liveness.terminator(region.blocks[0]).operands) for region in list(op.regions)[rule.yielding:]]
+    yielded = [list(slots.terminator(region.blocks[0]).operands) for region in list(op.regions)[is_loop:]]
     seen = set()
     for slot in range(len(op.results)):
         ends = tuple(_producer(values[slot]) for values in yielded)
-        look: Hashable = (op.operands[slot], ends) if rule.carried else (op.results[slot].type, ends)
+        look: Hashable = (op.operands[slot], ends) if is_loop else (op.results[slot].type, ends)
         if look in seen:
             return True
         seen.add(look)
@@ -55,14 +64,14 @@ def merge_equal_slots(op: Any, effects: Effects, groups: Groups) -> tuple[int, i
     The slots themselves stay; nothing uses them any more. Returns how many carried values and how many results of
     branches were replaced.
     """
-    carries = results = 0
+    loops = branches = 0
     for slotted, equal in equal_slots(op, effects, groups):
-        carried = liveness.SLOTTED[slotted.name].carried
-        places = [slotted.results, *(region.blocks[0].arguments for region in slotted.regions if carried)]
+        is_loop = CARRIES[slotted.name]
+        places = [slotted.results, *(region.blocks[0].arguments for region in slotted.regions if is_loop)]
         for slot, first in enumerate(equal):
             if slot != first and sum(_replace(values[slot], values[first]) for values in places):
-                carries, results = carries + carried, results + (not carried)
-    return carries, results
+                loops, branches = loops + is_loop, branches + (not is_loop)
+    return loops, branches
 
 
 def _replace(old: Any, new: Any) -> bool:
@@ -94,6 +103,7 @@ class _Op:
     Attributes:
       head: Its name, attributes and result types.
       separate: It has an effect or is never equal to another op; so its results are equal to themselves only.
+      carries: See `carries`.
       slots: What is known of each slot besides its values, if it has slots: slots that differ here are never equal.
       classes: The slot each carried value is taken to be equal to.
     """
@@ -107,7 +117,7 @@ class _Op:
     results: list[Any]
     separate: bool
     regions: list[_Block]
-    rule: liveness.SlotRule | None
+    carries: bool | None
     slots: list[Hashable]
     classes: list[int] = field(default_factory=list)
 
@@ -145,13 +155,13 @@ class _Reader:
 
     @property
     def carrying(self) -> list[_Op]:
-        return [op for op in self.slotted if op.rule is not None and op.rule.carried]
+        return [op for op in self.slotted if op.carries]
 
     def read(self, op: Any) -> _Op:
         name = op.name
         effect = purity.rule(name) if name in purity.PLAIN and not len(op.regions) else self.effects.of(op)
         results = list(op.results)
-        rule = liveness.slot_rule(op)
+        is_loop = carries(op)
         found = _Op(
             op=op,
             name=name,
@@ -162,12 +172,12 @@ class _Reader:
             results=results,
             separate=effect in (Effect.UNIQUE, Effect.EFFECT),
             regions=[self._block(block) for region in op.regions for block in region],
-            rule=rule,
-            slots=[] if rule is None else self._slots(op, rule),
+            carries=is_loop,
+            slots=[] if is_loop is None else self._slots(op, is_loop),
         )
-        if rule is not None:
+        if is_loop is not None:
             self.slotted.append(found)
-            found.classes = _first_of(found.slots) if rule.carried else []
+            found.classes = _first_of(found.slots) if is_loop else []
         return found
 
     def _block(self, block: Any) -> _Block:
@@ -175,11 +185,11 @@ class _Reader:
         yields = tuple(value for op in operations[-1:] for value in op.operands)
         return _Block(list(block.arguments), [self.read(op) for op in operations[:-1]], yields)
 
-    def _slots(self, op: Any, rule: liveness.SlotRule) -> list[Hashable]:
+    def _slots(self, op: Any, is_loop: bool) -> list[Hashable]:
         shardings = [None] * len(op.results)
         if "sdy.sharding" in op.attributes:
             shardings = list(_mlir.sdy.TensorShardingPerValueAttr(op.attributes["sdy.sharding"]).shardings)
-        arguments = [region.blocks[0].arguments for region in op.regions] if rule.carried else []
+        arguments = [region.blocks[0].arguments for region in op.regions] if is_loop else []
         return [
             (result.type, sharding, *(self.groups.get(value) for value in (result, *(a[slot] for a in arguments))))
             for slot, (result, sharding) in enumerate(zip(op.results, shardings, strict=True))
@@ -208,8 +218,8 @@ class _Numbering:
 
     def visit(self, op: _Op, depth: int) -> None:
         operands = self.of(op.operands)
-        if op.rule is not None:
-            results = self._loop(op, operands, depth) if op.rule.carried else self._branch(op, operands, depth)
+        if op.carries is not None:
+            results = self._loop(op, operands, depth) if op.carries else self._branch(op, operands, depth)
             self.results[id(op)] = results
         else:
             results = self._whole(op, operands, depth)
