@@ -57,6 +57,8 @@ def _default(option: Option) -> str:
 
 
 def _type_name(option: Option) -> str:
+    if option.words:
+        return f"one of {', '.join(option.words)}"
     return {bool: "true or false", int: "a whole number", str: "text"}.get(option.type, "comma-separated")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from passes.errors import UserError
 
@@ -27,7 +27,10 @@ class Statistic:
 
 
 def option(default: Any, help: str) -> Any:
-    """A dataclass field that is a pass option; its type annotation is bool, int, str or a tuple of str."""
+    """A dataclass field that is a pass option.
+
+    Its type annotation is bool, int, str, a ``Literal`` of the words to choose from, or a tuple of str.
+    """
     return field(default=default, metadata={"help": help})
 
 
@@ -41,12 +44,23 @@ class Option:
     default: Any
     help: str
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words to choose from, if the option is a choice."""
+        return get_args(self.type) if get_origin(self.type) is Literal else ()
+
     def parse(self, text: str, pass_name: str) -> Any:
         """The option's value from its text in a pipeline.
 
         Raises:
           UserError: the text is no value of the option's type.
         """
+        if self.words:
+            if text in self.words:
+                return text
+            raise UserError(
+                f"option '{self.name}' of pass '{pass_name}' takes one of {', '.join(self.words)}, not '{text}'"
+            )
         if self.type is bool:
             if text in ("true", "1", ""):
                 return True

@@ -7,8 +7,8 @@ from typing import Any
 from passes import _mlir
 
 
-def operations(root: Any) -> list[Any]:
-    """Every operation inside ``root`` (itself included), in pre-order.
+def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
+    """Every operation inside ``root`` (itself included), in pre-order, but for those called one of ``without``.
 
     A list, because an exception inside a native walk's callback loses its type, and because a walk must not be running
     while the program is edited.
@@ -20,5 +20,10 @@ def operations(root: Any) -> list[Any]:
         found.append(op)
         return advance
 
-    root.operation.walk(collect, pre_order)
+    def collect_some(op: Any) -> Any:
+        if op.name not in without:
+            found.append(op)
+        return advance
+
+    root.operation.walk(collect_some if without else collect, pre_order)
     return found

@@ -64,6 +64,11 @@ MERGED = {
     "a custom call without side effects": (pair(f"stablehlo.custom_call @f(%a) : ({T}) -> {T}"), 1),
     "a sharding constraint": (
         pair(f'sdy.sharding_constraint %a <@mesh, [{{"x"}}]> : {T}') + 'sdy.mesh @mesh = <["x"=2]>', 1),
+    "values in one sharding group, once": (
+        main(f"""%0 = stablehlo.tanh %a : {T}
+                 %1 = stablehlo.tanh %a : {T}
+                 sdy.sharding_group %0 group_id=0 : {T}
+                 sdy.sharding_group %1 group_id=0 : {T}""", "%0, %1"), 2),
     "complex constants": (
         main(f"""%0 = stablehlo.constant dense<(1.0, 2.0)> : tensor<4xcomplex<f32>>
                  %1 = stablehlo.constant dense<(1.0, 2.0)> : tensor<4xcomplex<f32>>
@@ -137,6 +142,28 @@ APART = {
         f"""%0 = stablehlo.tanh %a {{sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{{"x"}}]>]>}} : {T}
             %1 = stablehlo.tanh %a {{sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{{}}]>]>}} : {T}
             %2 = stablehlo.tanh %a : {T}""", "%0, %1, %2", more='sdy.mesh @mesh = <["x"=2]>'),
+    "other sharding groups": main(
+        f"""%0 = stablehlo.tanh %a : {T}
+            %1 = stablehlo.tanh %a : {T}
+            %2 = stablehlo.tanh %a : {T}
+            %3 = stablehlo.tanh %a : {T}
+            sdy.sharding_group %0 group_id=0 : {T}
+            sdy.sharding_group %1 group_id=1 : {T}
+            sdy.sharding_group %2 group_id=0 : {T}
+            sdy.sharding_group %2 group_id=1 : {T}""", "%0, %1, %2, %3"),
+    "other sharding groups, before their import": main(
+        "".join(f"""%{i} = stablehlo.tanh %a : {T}
+            %t{i} = stablehlo.custom_call @xla.sdy.ShardingGroup(%{i}) {{has_side_effect = true,
+              mhlo.frontend_attributes = {{xla.sdy.sharding_group_id = "{i} : i64"}}}} : ({T}) -> tuple<>
+            """ for i in range(2)), "%0, %1"),
+    "ops around other sharding groups": main(
+        "".join(f"""%{i} = "stablehlo.if"(%p) ({{
+              sdy.sharding_group %a group_id={i} : {T}
+              stablehlo.return %a : {T}
+            }}, {{
+              stablehlo.return %b : {T}
+            }}) : (tensor<i1>) -> {T}
+            """ for i in range(2)), "%0, %1", f"%a: {T}, %b: {T}, %p: tensor<i1>"),
     "other frontend attributes": main(
         f"""%0 = stablehlo.tanh %a {{mhlo.frontend_attributes = {{group = "a"}}}} : {T}
             %1 = stablehlo.tanh %a {{mhlo.frontend_attributes = {{group = "b"}}}} : {T}""", "%0, %1"),
@@ -192,7 +219,8 @@ def reduction(combine: str, twice: bool = True, over: str = "%a") -> str:
 
 def test_regions_are_compared(optimize: Optimize) -> None:
     add, commuted = "stablehlo.add_%x,_%y", "stablehlo.add_%y,_%x"
-    for combine in (f"{add} {add}", f"{add} {commuted}"):
+    least, commuted_least = "stablehlo.minimum_%x,_%y", "stablehlo.minimum_%y,_%x"
+    for combine in (f"{add} {add}", f"{add} {commuted}", f"{least} {commuted_least}"):
         assert optimize(Cse(), reduction(combine)).counters == {"merged": 2, "merged-region-ops": 1}
     for other in ("stablehlo.maximum_%x,_%y", "stablehlo.add_%x,_%x"):
         assert optimize(Cse(), reduction(f"{add} {other}")).counters == {}
@@ -235,23 +263,68 @@ func.func @main(%n: tensor<i32>, %a: tensor<4xf32>) -> (tensor<4xf32>, tensor<4x
 """
 
 
-def test_loop_body_sees_values_from_outside_but_keeps_its_constants(optimize: Optimize) -> None:
+def test_a_loop_s_body_sees_values_from_outside(optimize: Optimize) -> None:
     result = optimize(Cse(), LOOP)
-    assert result.counters == {"merged": 2}
-    assert result.count("stablehlo.tanh") == 1
-    assert result.count("stablehlo.constant") == 2
-
-
-def test_sunk_constants_are_merged_on_request(optimize: Optimize) -> None:
-    result = optimize(Cse(merge_sunk_constants=True), LOOP)
     assert result.counters == {"merged": 3}
+    assert result.count("stablehlo.tanh") == 1
     assert result.count("stablehlo.constant") == 1
+
+
+# What makes a module annotated, by where it stands.
+ANNOTATED = {
+    "a mesh": LOOP + 'sdy.mesh @mesh = <["x"=2]>',
+    "a module's attribute": f'module attributes {{mhlo.frontend_attributes = {{xla.sdy.meshes = "{{}}"}}}} {{{LOOP}}}',
+    "an argument's sharding": LOOP.replace("%a: tensor<4xf32>", '%a: tensor<4xf32> {mhlo.sharding = "{replicated}"}'),
+    "an op's sharding": LOOP.replace("tanh %a : ", 'tanh %a {mhlo.sharding = "{replicated}"} : '),
+    "a constraint": LOOP.replace("  return", """  %s = stablehlo.custom_call @Sharding(%r#1)
+        {mhlo.sharding = "{replicated}"} : (tensor<4xf32>) -> tensor<4xf32>\n  return"""),
+    "a group": LOOP.replace("  return", "  sdy.sharding_group %r#1 group_id=0 : tensor<4xf32>\n  return"),
+}
+
+
+@pytest.mark.parametrize("case", ANNOTATED)
+def test_sunk_constants_stay_in_an_annotated_module(optimize: Optimize, case: str) -> None:
+    result = optimize(Cse(), ANNOTATED[case])
+    assert result.counters == {"merged": 2}
+    assert result.count("stablehlo.constant") == 2
+    assert optimize(Cse(sunk_constants="merge"), ANNOTATED[case]).counters == {"merged": 3}
+
+
+def test_a_mesh_without_axes_is_no_annotation(optimize: Optimize) -> None:
+    text = LOOP.replace("  return", "  %s = sdy.sharding_constraint %r#1 <@none, [{}]> : tensor<4xf32>\n  return")
+    assert optimize(Cse(), text + "sdy.mesh @none = <[]>").counters == {"merged": 3}
+
+
+def test_sunk_constants_stay_on_request(optimize: Optimize) -> None:
+    assert optimize(Cse(sunk_constants="keep"), LOOP).counters == {"merged": 2}
+
+
+@pytest.mark.parametrize(("op", "stays"), [
+    ("stablehlo.iota dim = 0 : tensor<4xf32>", True),
+    ("stablehlo.broadcast_in_dim %s, dims = [] : (tensor<f32>) -> tensor<4xf32>", True),
+    ("stablehlo.broadcast_in_dim %v, dims = [0] : (tensor<1xf32>) -> tensor<4xf32>", False),
+])
+def test_what_counts_as_a_sunk_constant(optimize: Optimize, op: str, stays: bool) -> None:
+    """Shardy gives each consumer its own copy of a constant, an iota and a scalar's broadcast, but of nothing else."""
+    text = main(
+        f"""%0 = {op}
+            %r = "stablehlo.if"(%p) ({{
+              %1 = {op}
+              %2 = {op}
+              %3 = stablehlo.add %1, %2 : {T}
+              stablehlo.return %3 : {T}
+            }}, {{
+              stablehlo.return %a : {T}
+            }}) : (tensor<i1>) -> {T}""", "%0, %r",
+        arguments=f"%a: {T}, %p: tensor<i1>, %s: tensor<f32>, %v: tensor<1xf32>")
+    assert optimize(Cse(), text).counters == {"merged": 2}
+    assert optimize(Cse(sunk_constants="keep"), text).counters == {"merged": 1 if stays else 2}
 
 
 def test_equal_loops_are_merged(optimize: Optimize) -> None:
     loop = LOOP[LOOP.index("  %r:2"):LOOP.index("  return %r")]
     both = LOOP.replace(loop, loop + loop.replace("%r:2", "%q:2")).replace("return %r#1, %t", "return %r#1, %q#1")
-    assert optimize(Cse(), both).counters == {"merged": 5, "merged-region-ops": 1}
+    assert optimize(Cse(), both).counters == {"merged": 7, "merged-region-ops": 1}
 
 
 def test_isolated_regions_see_nothing_from_outside(optimize: Optimize) -> None:
@@ -262,8 +335,7 @@ def test_isolated_regions_see_nothing_from_outside(optimize: Optimize) -> None:
               %1 = stablehlo.add %x, %k : {T}
               sdy.return %1 : {T}
             }} : ({T}) -> {T}""", "%0, %c")
-    assert optimize(Cse(), text).counters == {}
-    assert optimize(Cse(merge_sunk_constants=True), text).counters == {}
+    assert optimize(Cse(sunk_constants="merge"), text).counters == {}
 
 
 def test_calls_of_pure_functions(optimize: Optimize) -> None:
@@ -336,3 +408,17 @@ def test_the_location_of_a_merged_op_names_all_it_stands_for(optimize: Optimize)
     module = optimize(Cse(), text).module
     op = module.body.operations[0].regions[0].blocks[0].operations[0]
     assert str(op.location) == 'loc(fused["first", "second"])'
+
+
+def test_so_do_the_locations_of_ops_inside_merged_regions(optimize: Optimize) -> None:
+    text = main("".join(f"""%{i} = "stablehlo.if"(%p) ({{
+          %x = stablehlo.tanh %a : {T} loc("inside {i}")
+          stablehlo.return %x : {T}
+        }}, {{
+          stablehlo.return %a : {T}
+        }}) : (tensor<i1>) -> {T} loc("{i}")
+        """ for i in range(3)), "%0, %1, %2", f"%a: {T}, %p: tensor<i1>")
+    module = optimize(Cse(), text).module
+    op = module.body.operations[0].regions[0].blocks[0].operations[0].operation
+    assert str(op.location) == 'loc(fused["0", "1", "2"])'
+    assert str(op.regions[0].blocks[0].operations[0].location) == 'loc(fused["inside 0", "inside 1", "inside 2"])'

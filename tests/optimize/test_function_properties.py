@@ -13,7 +13,7 @@ from passes.optimize.cse import Cse
 from passes.optimize.dead_ops import DeadOps
 from passes.optimize.function_signatures import FunctionSignatures
 from passes.optimize.inline import MODES, Inline
-from tests.optimize.test_properties import INPUTS, Builder, F, I, P, native, size
+from tests.optimize.test_properties import INPUTS, Builder, F, I, P, chosen, native, size
 
 S = "tensor<f32>"
 
@@ -106,7 +106,7 @@ def programs(draw: Any) -> str:
         functions += ((name, arguments, results),)
     builder = FunctionBuilder(draw, {F: ["%a", "%b"], I: ["%i", "%k"], P: ["%p"]}, functions=functions)
     builder.ops(12)
-    return f"""
+    return chosen(f"""
 func.func @main(%a: {F}, %b: {F}, %i: {I}) -> ({F}, {F}) {{
 %k = stablehlo.constant dense<1> : {I}
 %p = stablehlo.compare LT, %i, %k : ({I}, {I}) -> {P}
@@ -114,7 +114,7 @@ func.func @main(%a: {F}, %b: {F}, %i: {I}) -> ({F}, {F}) {{
 return {builder.value(F)}, {builder.value(F)} : {F}, {F}
 }}
 {"".join(texts)}
-"""
+""", 0)
 
 
 SETTINGS = settings(

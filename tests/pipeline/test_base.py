@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from passes.errors import UserError
 from passes.pipeline import textual
-from passes.pipeline.base import Counters, Statistic
+from passes.pipeline.base import Counters, Option, Statistic
 from tests.pipeline.conftest import INPUTS
 
 
@@ -61,6 +61,13 @@ def test_bad_options(option: str, text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         Tag.from_options({option: text})
     assert caught.value.message == message
+
+
+def test_a_choice_takes_its_words_only() -> None:
+    choice = Option("how", "how", Literal["auto", "keep"], "auto", "")
+    assert choice.parse("keep", "sample") == "keep"
+    with pytest.raises(UserError, match="option 'how' of pass 'sample' takes one of auto, keep, not 'maybe'"):
+        choice.parse("maybe", "sample")
 
 
 def test_counters_know_what_was_declared() -> None:

@@ -1,0 +1,31 @@
+"""Which values a program ties together: those of one sharding group get one sharding between them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from passes import _mlir
+
+_GROUP_ID = re.compile(r'xla\.sdy\.sharding_group_id = "(\d+)')
+
+
+def sharding_groups(ops: Iterable[Any]) -> dict[Any, frozenset[int]]:
+    """The ids of the groups that ``ops`` put each value in."""
+    found: dict[Any, set[int]] = defaultdict(set)
+    for op in ops:
+        group = _group(op)
+        if group is not None:
+            found[op.operands[0]].add(group)
+    return {value: frozenset(groups) for value, groups in found.items()}
+
+
+def _group(op: Any) -> int | None:
+    if op.name == "sdy.sharding_group":
+        return int(_mlir.ir.IntegerAttr(op.attributes["group_id"]).value)
+    if op.name == "stablehlo.custom_call" and "mhlo.frontend_attributes" in op.attributes:
+        found = _GROUP_ID.search(str(op.attributes["mhlo.frontend_attributes"]))
+        return int(found[1]) if found else None
+    return None
