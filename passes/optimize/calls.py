@@ -196,7 +196,7 @@ def callees_first(edges: dict[str, set[str]]) -> list[list[str]]:
                     above = stack[-1][0]
                     lowest[above] = min(lowest[above], lowest[name])
                 if lowest[name] == index[name]:
-                    group = []
+                    group: list[str] = []
                     while name not in group[-1:]:
                         group.append(path.pop())
                         # What is in a finished group is no way back into one that is open.
