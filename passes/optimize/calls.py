@@ -196,10 +196,10 @@ def callees_first(edges: dict[str, set[str]]) -> list[list[str]]:
                     above = stack[-1][0]
                     lowest[above] = min(lowest[above], lowest[name])
                 if lowest[name] == index[name]:
-                    at = path.index(name)
-                    groups.append(path[at:])
-                    del path[at:]
-                    # What is in a finished group is no way back into one that is open.
-                    for done in groups[-1]:
-                        del lowest[done]
+                    group: list[str] = []
+                    while name not in group[-1:]:
+                        group.append(path.pop())
+                        # What is in a finished group is no way back into one that is open.
+                        del lowest[group[-1]]
+                    groups.append(group)
     return groups

@@ -144,7 +144,7 @@ class _Sweep:
         self.called += [name for name, op in by_name.items() if calls.is_entry(op)]
         for view in module.regions[0].blocks[0]:
             if view.operation.name != "func.func":
-                self.called += self.calls.add_inside(view.operation)
+                self._untouched(view.operation)
         while self.called:
             name = self.called.pop()
             function = by_name.pop(name, None)
@@ -220,14 +220,19 @@ class _Sweep:
         if name in purity.PLAIN and not len(op.regions):
             return True
         if not purity.is_known(name):
-            # What its regions mean is unknown too, but whatever they call is called.
-            self.called += self.calls.add_inside(op)
+            self._untouched(op)
             return True
         if name == "func.call":
             self._call(op)
             return False
         self.called += self.calls.add(op)
         return self._inside(op)
+
+    def _untouched(self, op: Any) -> None:
+        """Keeps the functions that an op refers to of whose regions nothing is known, as they are called there."""
+        found = self.calls.add_inside(op)
+        self.calls.named.update(found)
+        self.called += found
 
     def _call(self, op: Any) -> None:
         callee = purity.callees(op)[0]

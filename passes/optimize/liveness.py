@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from passes import _mlir
 from passes.optimize.calls import Signature
-from passes.optimize.slots import SlotRule, slot_rule, terminator
+from passes.optimize.slots import SLOTTED, SlotRule, slot_rule, terminator
 from passes.program import purity
 from passes.program.purity import Effect, Effects
 
@@ -101,7 +101,8 @@ class _Graph:
 
     def units(self, values: Any) -> list[int]:
         """The units of ``values``; what is defined outside of the op in question has none."""
-        return [self.unit_of[value] for value in values if value in self.unit_of]
+        unit_of = self.unit_of
+        return [unit for value in values if (unit := unit_of.get(value)) is not None]
 
     def live_slots(self, live: set[int]) -> dict[Any, list[int]]:
         """The slots found that are among the ``live`` units."""
@@ -158,13 +159,23 @@ class _Graph:
         operations = list(block)
         for view in operations[:-1]:
             op = view.operation
+            name = op.name
+            if name in purity.PLAIN and name not in SLOTTED and not len(op.regions):
+                self._plain(op, control)
+                continue
             rule = kept_rule(op, self.effects)
             if rule is not None:
                 self.slotted(op, rule, control)
-            elif op.name == "func.call":
+            elif name == "func.call":
                 self._call(op, control)
             else:
                 self._whole(op, op.operands, control)
+
+    def _plain(self, op: Any, control: int) -> None:
+        """Adds what nearly all ops are: without regions and pure by their name."""
+        unit = self.unit([*self.units(op.operands), control])
+        for result in op.results:
+            self.unit_of[result] = unit
 
     def _call(self, op: Any, control: int) -> None:
         callee = purity.callees(op)[0]
