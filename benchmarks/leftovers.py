@@ -95,7 +95,7 @@ def listed(path: Path, passes: str, rows: list[str], limit: int) -> Iterator[str
         ops = found.get(row, ())
         for op in ops[:limit]:
             where = program.where(op.handle)
-            place = f"{where.line}:{where.column}" if where else "?"
+            place = f"{where.line}:{where.column}" if where else str(op.handle.location)[:80]
             yield f"{path.stem}:{place}: {row}: {op.line()}"
         if len(ops) > limit:
             yield f"{path.stem}: {row}: {len(ops) - limit} more (--limit)"
@@ -146,6 +146,9 @@ def main() -> int:
     for row in args.list or ():
         if row not in ROWS:
             parser.error(f"no row '{row}'; rows: {', '.join(ROWS)}")
+    for path in args.files:
+        if not path.is_file():
+            parser.error(f"there is no file {path}")
     gc.disable()  # Nothing here is worth collecting before its module is done with.
     found: list[Counted] = []
     failed = 0
