@@ -9,10 +9,7 @@ orders.
 
 from __future__ import annotations
 
-import gc
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -24,6 +21,7 @@ from passes.optimize.normal_form import NORMAL_FORMS, Rule
 from passes.optimize.sharding_groups import sharding_groups
 from passes.optimize.structure import Key, Structure
 from passes.pipeline.base import Counters, Pass, Statistic, option
+from passes.pipeline.collection import uncollected
 from passes.program import purity
 from passes.program.annotated import is_annotated
 from passes.program.purity import Effect, Effects
@@ -88,7 +86,7 @@ func.func private @square(%arg0: tensor<4xf32>) -> tensor<4xf32> {
         structure = Structure()
         functions, groups = _survey(module, structure)
         numbering = _Numbering(module, Effects(module), counters, structure, groups, self.sunk_constants)
-        with _uncollected():
+        with uncollected():
             for function in functions.in_order():
                 numbering.regions(function)
                 functions.compare(function)
@@ -112,18 +110,6 @@ def _merge_functions(functions: DuplicateFunctions, counters: Counters) -> None:
         function.erase()
     for name, others in locations.items():
         _fuse(functions.functions[name], others)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collections: they would look at every key again and again, and no key is part of a cycle."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @dataclass(frozen=True)

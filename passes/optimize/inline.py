@@ -8,17 +8,14 @@ says something about its arguments or results, stays, because the copy would hav
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from passes import _mlir
-from passes.errors import UserError
 from passes.optimize import calls
 from passes.optimize.calls import Calls
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program import purity
 from passes.program.entry import is_declaration
-
-MODES = ("never", "trivial", "once", "all")
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,11 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
 }
 """
 
-    mode: str = option(
+    mode: Literal["never", "trivial", "once", "all"] = option(
         "all",
         "which calls: never; trivial, of functions of at most one op; once, also of private functions that are called "
         "once; all, of all functions but recursive ones",
     )
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UserError(f"option 'mode' of pass 'inline' is one of {', '.join(MODES)}, not '{self.mode}'")
 
     def run(self, module: Any, counters: Counters) -> None:
         """Inlines in place; the ops of an inlined body say in their locations where it was called."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from passes.optimize.cse import Cse
 from passes.optimize.dead_ops import DeadOps
@@ -54,7 +54,9 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
 }
 """
 
-    inline: str = option("trivial", "which calls to inline: never, trivial, once or all (see the pass inline)")
+    inline: Literal["never", "trivial", "once", "all"] = option(
+        "trivial", "which calls to inline, in the words of the pass inline"
+    )
     fold_limit: int = option(64, "fold constants of different elements up to this many elements")
     allow_signed_zero: bool = option(False, "also drop the addition of 0.0 where it would turn -0.0 into 0.0")
 

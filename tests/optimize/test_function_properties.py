@@ -12,7 +12,7 @@ from passes import _mlir
 from passes.optimize.cse import Cse
 from passes.optimize.dead_ops import DeadOps
 from passes.optimize.function_signatures import FunctionSignatures
-from passes.optimize.inline import MODES, Inline
+from passes.optimize.inline import Inline
 from tests.optimize.test_properties import INPUTS, Builder, F, I, P, chosen, native, size
 
 S = "tensor<f32>"
@@ -140,7 +140,7 @@ def test_dead_ops(optimize: Any, evaluate: Any, program: str) -> None:
 
 
 @SETTINGS
-@given(program=programs(), mode=st.sampled_from(MODES))
+@given(program=programs(), mode=st.sampled_from(Inline.options()[0].words))
 def test_inline(optimize: Any, evaluate: Any, program: str, mode: str) -> None:
     result = optimize(Inline(mode), program)
     check(evaluate, result.module, program)
