@@ -541,6 +541,18 @@ for _op in ("negate", "abs", "floor", "ceil"):
     APPLIED[f"fold-{_op}"] = [folded(_op, (F,), _PAIRS[F][:1], F)]
 for _op in ("shift_left", "shift_right_logical"):
     APPLIED[f"fold-{_op}"] = [folded(_op, (I, I), (_PAIRS[I][0], "[[0, 1, 31], [5, 2, 3]]"), I)]
+_DIVISORS = "[[3, -7, 2147483647], [5, 12, -1]]"
+APPLIED["fold-divide"].append(folded("divide", (I, I), (_PAIRS[I][0], _DIVISORS), I))
+APPLIED["fold-remainder"] = [folded("remainder", (I, I), (_PAIRS[I][0], _DIVISORS), I)]
+APPLIED["fold-sign"] = [folded("sign", (t,), _PAIRS[t][:1], t) for t in (F, I)]
+APPLIED["fold-clamp"] = [
+    folded("clamp", (F, F, F), ("0.5", _PAIRS[F][0], "2.0"), F),
+    folded("clamp", (I, I, I), ("-3", _PAIRS[I][0], "5"), I),
+]
+APPLIED["fold-bitcast_convert"] = [
+    folded("bitcast_convert", (F,), _PAIRS[F][1:], I, f"{{}} : ({F}) -> {I} //"),
+    folded("bitcast_convert", (I,), ("1065353216",), F, f"{{}} : ({I}) -> {F} //"),
+]
 APPLIED["fold-sqrt"] = [folded("sqrt", (F,), ("[[1.5, -0.0, 3.0e38], [2.0, 0.1, -1.0]]",), F)]
 APPLIED["fold-not"] = [folded("not", (I,), _PAIRS[I][:1], I)]
 APPLIED["fold-compare"] = [
@@ -599,6 +611,8 @@ KEPT: dict[str, str] = {
     "NaN to an integer": folded("convert", (F,), ("0x7FC00000",), I, f"{{}} : ({F}) -> {I} //"),
     "a result below the normal numbers": folded("multiply", (F, F), ("1.0e-30", "1.0e-12"), F),
     "which zero is greater": folded("maximum", (F, F), ("0.0", "-0.0"), F),
+    "the bits of NaN": folded("bitcast_convert", (F,), ("0x7FC00000",), I, f"{{}} : ({F}) -> {I} //"),
+    "the least integer by -1": folded("divide", (I, I), ("-2147483648", "-1"), I),
     "division of integers by zero": folded("divide", (I, I), ("1", "0"), I),
     "exponentials round as they like": folded("exponential", (F,), ("1.0",), F),
     "a reshape that splits what varies": move(

@@ -170,8 +170,53 @@ def _extreme(function: str) -> Callable[..., Array | None]:
 
 
 def _divide(site: Site, first: Array, second: Array) -> Array | None:
-    """Of floats only: division of integers truncates and has undefined cases, which this does not go into."""
-    return first / second if first.dtype.kind not in "biu" else None
+    """Division of integers truncates; by zero, and of the least integer by -1, it is the implementation's business."""
+    import numpy as np
+
+    if first.dtype.kind not in "biu":
+        return np.asarray(first / second)
+    if not _divides(site, first, second):
+        return None
+    return np.asarray((first - _remainder_of(first, second)) // second)
+
+
+def _remainder(site: Site, first: Array, second: Array) -> Array | None:
+    """With the sign of the dividend; of integers only."""
+    return _remainder_of(first, second) if _divides(site, first, second) else None
+
+
+def _divides(site: Site, first: Array, second: Array) -> bool:
+    if first.dtype.kind not in "iu" or bool((second == 0).any()):
+        return False
+    return first.dtype.kind == "u" or not bool(((first == elements.least(site.tensor)) & (second == -1)).any())
+
+
+def _remainder_of(first: Array, second: Array) -> Array:
+    import numpy as np
+
+    return np.asarray(np.fmod(first, second))
+
+
+def _sign(site: Site, x: Array) -> Array:
+    """numpy's sign of -0.0 is 0.0, StableHLO's is -0.0."""
+    import numpy as np
+
+    return np.asarray(np.where(x == 0, x, np.sign(x)))
+
+
+def _clamp(site: Site, low: Array, x: Array, high: Array) -> Array | None:
+    """StableHLO's order of the two; bounds and values that are zeros of either sign are left alone."""
+    bounded = _extreme("maximum")(site, x, low)
+    return None if bounded is None else _extreme("minimum")(site, bounded, high)
+
+
+def _same_bits(site: Site, x: Array) -> Array | None:
+    """Between types of one width; numpy has none for some of them, and attributes do not tell one NaN from another."""
+    dtype = dtype_of(site.tensor.element)
+    if dtype is None or dtype.itemsize != x.dtype.itemsize:
+        return None
+    bits = x.view(dtype)
+    return bits if bool(((x == x) & (bits == bits)).all()) else None
 
 
 def _compare(site: Site, first: Array, second: Array) -> Array | None:
@@ -292,7 +337,8 @@ _FOLDED: dict[str, Callable[..., Array | None]] = {
     "and": _bits("bitwise_and"), "or": _bits("bitwise_or"), "xor": _bits("bitwise_xor"), "not": _bits("invert"),
     **{name: _shift(name) for name in ("shift_left", "shift_right_logical")},
     "maximum": _extreme("maximum"), "minimum": _extreme("minimum"),
-    "divide": _divide, "compare": _compare, "select": _select, "convert": _convert,
+    "divide": _divide, "remainder": _remainder, "sign": _sign, "clamp": _clamp, "bitcast_convert": _same_bits,
+    "compare": _compare, "select": _select, "convert": _convert,
 }
 
 _EXACT = "IEEE 754 rounds the exact result; integers wrap around"
