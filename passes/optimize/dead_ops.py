@@ -195,38 +195,37 @@ class _Sweep:
         # Popped one by one, because a handle must not outlive an op that is erased.
         waiting = list(block)
         waiting.pop()
-        ends = []
+        ends: list[Any] = []
         while waiting:
-            op = waiting.pop().operation
-            if self._visit(op) and op.name in transfers.ENDS:
-                ends.append(op)
+            self._visit(waiting.pop().operation, ends)
         for pair in transfers.dead_pairs(ends):
             transfers.bypass_tokens(pair)
             for op in pair:
                 self._erase(op, op.name, "nothing uses what is received")
             self.found_pairs = True
 
-    def _visit(self, op: Any) -> bool:
-        """Removes ``op`` if it is dead, or what is dead inside it; returns whether ``op`` is still there as it was."""
+    def _visit(self, op: Any, ends: list[Any]) -> None:
+        """Removes ``op`` if it is dead, or what is dead inside it; adds it to ``ends`` if it is one of a transfer."""
         name = op.name
         if _is_unused(op) or (self.dangling and all(self._is_only_annotated(result) for result in op.results)):
             effect = self.effects.of(op)
             if effect is Effect.ANNOTATION and len(op.operands) == 1:
                 self.dangling.setdefault(op.operands[0], []).append(op)
-                return True
+                return
             if effect in (Effect.PURE, Effect.UNIQUE):
                 self._erase(op, name, "no result is used")
-                return False
+                return
         if name in purity.PLAIN and not len(op.regions):
-            return True
-        if not purity.is_known(name):
-            self._untouched(op)
-            return True
+            return
         if name == "func.call":
             self._call(op)
-            return False
-        self.called += self.calls.add(op)
-        return self._inside(op)
+        elif name in transfers.ENDS:
+            ends.append(op)
+        elif not purity.is_known(name):
+            self._untouched(op)
+        else:
+            self.called += self.calls.add(op)
+            self._inside(op)
 
     def _untouched(self, op: Any) -> None:
         """Keeps the functions that an op refers to of whose regions nothing is known, as they are called there."""
@@ -243,7 +242,7 @@ class _Sweep:
         if (self.loops and len(results) > 1) or any(next(result.uses, None) is None for result in results):
             self.suspects.add(callee)
 
-    def _inside(self, op: Any) -> bool:
+    def _inside(self, op: Any) -> None:
         kept = self._kept_slots(op)
         is_loop = op.name == "stablehlo.while"
         self.loops += is_loop
@@ -254,7 +253,6 @@ class _Sweep:
             self.counters.add(slots.SLOTTED[op.name].statistic, len(op.results) - len(kept))
             slots.drop_slots(op, kept, self.region, self._release)
         self.loops -= is_loop
-        return kept is None
 
     def _kept_slots(self, op: Any) -> list[int] | None:
         """The live slots of ``op`` if it has dead ones; found for all ops inside ``op`` at once."""
