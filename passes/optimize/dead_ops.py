@@ -171,15 +171,17 @@ class _Sweep:
     def dead_signatures(self, functions: dict[str, Any]) -> liveness.LiveProgram:
         """What stays of the signatures that have dead arguments or results, and the live slots of the program.
 
-        The program is looked at only if something in it may be dead. Follow a dead value that is used to the last one
-        that depends on it: unless it goes around a loop or a recursion, that one is an argument or the result of a
-        call, and nothing uses it.
+        Only functions in which something may be dead are looked at, with those that call them. Follow a dead value that
+        is used to the last one that depends on it: unless it goes around a loop or a recursion, that one is an argument
+        or the result of a call, and nothing uses it.
         """
         changeable = calls.changeable(functions, self.calls)
         suspects = (self.suspects | calls.cycles(self.edges)) & changeable
-        if not suspects and not any(self._has_unused_argument(functions[name]) for name in changeable):
+        suspects |= {name for name in changeable if self._has_unused_argument(functions[name])}
+        if not suspects:
             return liveness.LiveProgram({}, {})
-        live = liveness.live_program(functions, changeable, self.effects)
+        involved = suspects | {name for name, called in self.edges.items() if not suspects.isdisjoint(called)}
+        live = liveness.live_program({name: functions[name] for name in involved}, suspects, self.effects)
         shrunk = {name: kept for name, kept in live.signatures.items() if not kept.keeps_all(functions[name])}
         return liveness.LiveProgram(shrunk, live.slots)
 
