@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml
 
 demo: $(VENV)/installed
 	mkdir -p $(OUT)
-	$(BIN)/shlo opt examples/decoder/train_step.mlir --cse --dead-ops --mlir-print-debuginfo -o $(OUT)/optimized.mlir
+	$(BIN)/shlo opt examples/decoder/train_step.mlir -O --mlir-print-debuginfo -o $(OUT)/optimized.mlir
 	$(BIN)/shlo verify examples/decoder/train_step.mlir $(OUT)/optimized.mlir
 	$(BIN)/shlo shard $(OUT)/optimized.mlir --rules examples/decoder/megatron.toml -o $(OUT)/sharded.mlir
 	$(BIN)/shlo partition $(OUT)/sharded.mlir -o $(OUT)/per_device.mlir

@@ -17,6 +17,8 @@ from passes.optimize.function_signatures import FunctionSignatures
 from passes.optimize.inline import Inline
 from passes.optimize.simplify import Simplify
 from passes.pipeline.base import Counters, Pass, Statistic, option
+from passes.pipeline.collection import uncollected
+from passes.program.annotated import is_annotated
 
 # A program that needs more turns than this has two rules that undo each other's work.
 _MOST_TURNS = 100
@@ -62,7 +64,11 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
 
     def run(self, module: Any, counters: Counters) -> None:
         """Optimizes in place."""
-        passes = self._passes()
+        with uncollected():
+            self._in_turn(module, counters)
+
+    def _in_turn(self, module: Any, counters: Counters) -> None:
+        passes = self._passes(is_annotated(module))
         quiet = 0
         for turn, own in enumerate(cycle(passes)):
             if turn == _MOST_TURNS:
@@ -73,13 +79,13 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
             if turn + 1 >= len(passes) and quiet >= len(passes) - 1:
                 return
 
-    def _passes(self) -> tuple[Pass, ...]:
+    def _passes(self, annotated: bool) -> tuple[Pass, ...]:
         return (
             Inline(mode=self.inline),
             FunctionSignatures(constant_limit=self.fold_limit),
             DeadOps(),
-            Cse(),
-            Simplify(fold_limit=self.fold_limit, allow_signed_zero=self.allow_signed_zero),
+            Cse(sunk_constants="keep" if annotated else "merge"),
+            Simplify(self.fold_limit, self.allow_signed_zero, annotated="yes" if annotated else "no"),
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from passes.errors import UserError
 from passes.optimize.rewriting import Rule, Sweep
@@ -50,10 +50,17 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<2x4xf32> {
     allow_signed_zero: bool = option(False, "also drop the addition of 0.0 where it would turn -0.0 into 0.0")
     skip: tuple[str, ...] = option((), "rules not to apply, by the names of their statistics")
 
+    annotated: Literal["auto", "yes", "no"] = option(
+        "auto",
+        "whether the module counts as one with shardings, in which loops go on to carry what does not change and members "
+        "of sharding groups stay; auto looks for them",
+    )
+
     def run(self, module: Any, counters: Counters) -> None:
         """Simplifies in place, function by function, every op after those it uses."""
         options = {"fold_limit": self.fold_limit, "allow_signed_zero": self.allow_signed_zero}
-        sweep = Sweep(self._rules(options), counters, options, is_annotated(module))
+        annotated = is_annotated(module) if self.annotated == "auto" else self.annotated == "yes"
+        sweep = Sweep(self._rules(options), counters, options, annotated)
         with uncollected():
             for op in module.regions[0].blocks[0]:
                 if op.operation.name == "func.func":

@@ -786,3 +786,9 @@ def test_fill_in() -> None:
 def test_lossless_conversions(source: str, target: str, lossless: bool) -> None:
     a, b = (describe(_mlir.ir.Type.parse(f"tensor<2x{element}>", _mlir.context())) for element in (source, target))
     assert is_lossless(a, b) is lossless
+
+
+def test_the_caller_may_know_about_shardings(optimize: Any) -> None:
+    text = APPLIED["invariant-carry"][0]
+    assert not optimize(Simplify(annotated="yes"), text).counters
+    assert optimize(Simplify(annotated="no"), text + 'sdy.mesh @mesh = <["x"=2]>').counters == {"invariant-carry": 1}
