@@ -52,8 +52,8 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<2x4xf32> {
 
     annotated: Literal["auto", "yes", "no"] = option(
         "auto",
-        "whether the module counts as one with shardings, in which loops go on to carry what does not change and members "
-        "of sharding groups stay; auto looks for them",
+        "whether the module counts as one with shardings, in which loops go on to carry what does not change and "
+        "members of sharding groups stay; auto looks for them",
     )
 
     def run(self, module: Any, counters: Counters) -> None:
