@@ -73,6 +73,11 @@ class Site:
         """The type of ``value`` as data."""
         return self.sweep.tensor(value.type)
 
+    @property
+    def carries_more(self) -> bool:
+        """Whether the op has attributes that are none of its own; what they say would be lost with it."""
+        return _carries_more(self.op)
+
     def maker(self, value: Any, name: str) -> Any | None:
         """The op that defines ``value`` if it is a ``stablehlo`` op called ``name``."""
         found = self.sweep.makers.get(value)
@@ -115,7 +120,7 @@ class Site:
 
         Nothing is moved, and ``None`` returned, if the op carries attributes that would be lost with it.
         """
-        return None if _carries_more(self.op) else self.sweep.unwrap(self.op, block)
+        return None if self.carries_more else self.sweep.unwrap(self.op, block)
 
     def fill(self, type: Any, value: float | int | bool) -> Any:
         """A constant of ``type`` with ``value`` everywhere."""

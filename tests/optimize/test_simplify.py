@@ -612,6 +612,10 @@ KEPT: dict[str, str] = {
     "a result below the normal numbers": folded("multiply", (F, F), ("1.0e-30", "1.0e-12"), F),
     "which zero is greater": folded("maximum", (F, F), ("0.0", "-0.0"), F),
     "the bits of NaN": folded("bitcast_convert", (F,), ("0x7FC00000",), I, f"{{}} : ({F}) -> {I} //"),
+    "what rounds to -0.0": main(
+        f"{c('c', '0.0', 'tensor<2x3xf16>')}%x = stablehlo.abs %a : {F}\n"
+        f"%0 = stablehlo.add %x, %b : {F}\n%1 = stablehlo.convert %0 : ({F}) -> tensor<2x3xf16>\n%r = stablehlo.add %1, %c : tensor<2x3xf16>",
+        "%r", "tensor<2x3xf16>"),
     "the least integer by -1": folded("divide", (I, I), ("-2147483648", "-1"), I),
     "division of integers by zero": folded("divide", (I, I), ("1", "0"), I),
     "exponentials round as they like": folded("exponential", (F,), ("1.0",), F),

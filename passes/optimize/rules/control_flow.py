@@ -28,6 +28,8 @@ def _known_branch(site: Site) -> Any | None:
 
 def _same_in_every_branch(site: Site) -> Any | None:
     """A result that every branch takes from outside, and the same there, is that value."""
+    if site.carries_more:
+        return None
     ends = [terminator(region.blocks[0]) for region in site.op.regions]
     changed = False
     for result, *values in zip(site.op.results, *(end.operands for end in ends), strict=True):
@@ -65,7 +67,7 @@ def _invariant_carries(site: Site) -> Any | None:
     It is captured then instead of carried, and the carry is dead. Not so in a program with shardings: a value that is
     captured lies in the loop as it does outside.
     """
-    if site.sweep.annotated:
+    if site.sweep.annotated or site.carries_more:
         return None
     condition, body = (region.blocks[0] for region in site.op.regions)
     returned = list(terminator(body).operands)

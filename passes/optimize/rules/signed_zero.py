@@ -7,6 +7,7 @@ from typing import Any
 
 from passes.optimize import elements
 from passes.optimize.rewriting import Site
+from passes.optimize.rules.conversions import is_lossless
 from passes.optimize.rules.reducers import reducer
 
 # How many ops back the question is followed; beyond it the answer is "perhaps".
@@ -46,9 +47,11 @@ def _constant(site: Site, op: Any, depth: int) -> bool:
     return value is not None and not elements.is_negative_zero(value)
 
 
-def _from_integers(site: Site, op: Any, depth: int) -> bool:
+def _conversion(site: Site, op: Any, depth: int) -> bool:
+    """Integers have one zero; a narrower float may round what is below zero to -0.0."""
     operand = op.operands[0]
-    return site.tensor_of(operand).is_integral or is_never_negative_zero(site, operand, depth)
+    source, target = site.tensor_of(operand), site.tensor_of(op.results[0])
+    return source.is_integral or (is_lossless(source, target) and is_never_negative_zero(site, operand, depth))
 
 
 def _sum(site: Site, op: Any, depth: int) -> bool:
@@ -73,7 +76,7 @@ def _square(site: Site, op: Any, depth: int) -> bool:
 
 _BY_OP: dict[str, Callable[[Site, Any, int], bool]] = {
     "constant": _constant,
-    "convert": _from_integers,
+    "convert": _conversion,
     "add": _sum,
     "subtract": _difference,
     "multiply": _square,
