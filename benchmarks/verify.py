@@ -29,7 +29,7 @@ from passes.sharding.annotate import annotate
 from passes.sharding.mesh import meshes
 from passes.sharding.rules_file import Rules, parse
 
-EXECUTOR = Executor(timeout=100)
+EXECUTOR = Executor(timeout=300)
 # A plan any program takes: the first dimension of every argument over whatever of 4 x 2 devices divides it.
 MESH = "mesh = { x = 4, y = 2 }\n"
 _CHOICES = ((8, '["x", "y"]'), (4, '"x"'), (2, '"y"'), (1, '""'))
