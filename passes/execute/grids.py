@@ -39,14 +39,18 @@ class Grid:
 
     def draw(self, type: TensorType, random: np.random.Generator) -> np.ndarray:
         """An array of such elements. Those other than zero lie evenly on every line along any dimension."""
+        small, shape = np.int8, type.shape
         if self.one_in == 1:
-            return random.integers(-self.largest, self.largest + 1, type.shape).astype(type.dtype)
-        values = random.integers(1, self.largest + 1, type.shape) * random.choice((-1, 1), type.shape)
+            return random.integers(-self.largest, self.largest + 1, shape, small).astype(type.dtype)
+        values = random.integers(1, self.largest + 1, shape, small)
+        values *= 2 * random.integers(0, 2, shape, small) - 1
         # Along a dimension this runs through all remainders, in another order on each line.
-        place = np.full((1,) * len(type.shape), random.integers(self.one_in), np.int64)
-        for dim, size in enumerate(type.shape):
-            place = place + np.expand_dims(random.permutation(size), [d for d in range(len(type.shape)) if d != dim])
-        return np.where(place % self.one_in == 0, values, 0).astype(type.dtype)
+        place = np.full((1,) * len(shape), random.integers(self.one_in), np.int32)
+        for dim, size in enumerate(shape):
+            order = random.permutation(size).astype(np.int32)
+            place = place + np.expand_dims(order, [d for d in range(len(shape)) if d != dim])
+        values[place % self.one_in != 0] = 0
+        return values.astype(type.dtype)
 
 
 def grids(

@@ -97,9 +97,15 @@ def _floats(type: TensorType, kind: str, grid: Grid, random: np.random.Generator
         return (_floats(part, kind, grid, random) + 1j * _floats(part, kind, grid, random)).astype(type.dtype)
     if kind == "exact":
         return grid.draw(type, random)
+    wide = np.float64 if type.dtype.itemsize > 4 else np.float32
     if kind == "uniform":
-        return random.uniform(-1, 1, type.shape).astype(type.dtype)
-    return (random.standard_normal(type.shape) / math.sqrt(_summed(type.shape))).astype(type.dtype)
+        values = random.random(type.shape, wide)
+        values *= 2
+        values -= 1
+    else:
+        values = random.standard_normal(type.shape, wide)
+        values /= math.sqrt(_summed(type.shape))
+    return values.astype(type.dtype, copy=False)
 
 
 def _summed(shape: tuple[int, ...]) -> int:

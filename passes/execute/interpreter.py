@@ -33,8 +33,9 @@ def execute(job: Job) -> list[list[np.ndarray]]:
     """
     if job.kind in ("shardy", "gspmd"):
         raise UserError("the interpreter has no partitioner; use --executor=xla to have XLA partition the program")
-    module = parse(job.code).module
-    with _mlir.context(), _mlir.ir.Location.unknown():
+    # Inputs and results are attributes on their way, which no context ever frees.
+    with _mlir.passing_context(), _mlir.context(), _mlir.ir.Location.unknown():
+        module = parse(job.code).module
         _legalize(module)
         if job.kind == "per-device":
             module = _reparsed(unroll(module, job.devices))
