@@ -128,8 +128,28 @@ def take_apart(program: Program, entry: str | None = None) -> Steps:
       UserError: there is no entry function.
     """
     block = find_entry(program, entry).regions[0].blocks[0]
-    values: list[Any] = list(block.arguments)
-    numbers = {value: number for number, value in enumerate(values)}
+    return _steps(program, list(block.arguments), block)
+
+
+def region(steps: Steps, step: Step, index: int, besides: Sequence[int] = ()) -> tuple[Steps, tuple[int, ...]]:
+    """A region of a step, taken apart.
+
+    Its arguments are those of its block, then the values from outside that it takes, then the values ``besides``.
+
+    Returns:
+      The steps, and the numbers in ``steps`` of the values that are its last arguments.
+    """
+    block = step.op.regions[index].blocks[0]
+    taken = (v for view in block.operations for v in _taken(view.operation, steps.numbers))
+    outside = (*dict.fromkeys(taken), *besides)
+    values = [*block.arguments, *(steps.values[v] for v in outside)]
+    return _steps(steps.program, values, block), outside
+
+
+def _steps(program: Program, values: list[Any], block: Any) -> Steps:
+    """The ops of ``block``, which may take ``values``."""
+    # The first of those that are there twice counts.
+    numbers = {value: number for number, value in reversed(list(enumerate(values)))}
     arguments = len(values)
     steps: list[Step] = []
     last_use = [-1] * arguments
@@ -150,12 +170,8 @@ def take_apart(program: Program, entry: str | None = None) -> Steps:
 
 
 def _taken(op: Any, numbers: dict[Any, int]) -> Iterator[int]:
-    """The numbers of the top-level values that ``op`` and its regions take."""
-    for value in op.operands:
-        yield numbers[value]
-    if not op.regions:
-        return
-    for inner in operations(op)[1:]:
+    """The numbers of the values of ``numbers`` that ``op`` and its regions take."""
+    for inner in operations(op) if op.regions else (op,):
         for value in inner.operands:
             if value in numbers:
                 yield numbers[value]
