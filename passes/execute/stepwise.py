@@ -1,7 +1,7 @@
 """A program's ops one by one: what each takes and makes, and modules that run some of them.
 
-The ops at the top level of the entry function are the steps, once calls are inlined; a loop or branch is one step. A
-`Fragment` is a module of some steps:
+The ops at the top level of the entry function are the steps, once calls and composites are inlined; a loop or branch is
+one step, whose regions can be taken apart in turn. A `Fragment` is a module of some steps:
 
   %3 = dot %1, %w                          func @main(%1, %w, %b) -> (%3, %4) {
   %4 = add %3, %b        steps 3, 4 ->       %3 = dot %1, %w
@@ -32,7 +32,9 @@ _STEPS_TOGETHER = 128
 _BYTES_TOGETHER = 128 << 20
 
 # Without what it would simplify by itself: every op is looked at.
-_INLINE = "builtin.module(native-inline{default-pipeline=},symbol-dce)"
+_INLINE = (
+    "builtin.module(func.func(stablehlo-legalize-composite-to-call),native-inline{default-pipeline=},symbol-dce)"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Steps:
 
 
 def inlined(program: Program, entry: str | None = None) -> Program:
-    """A copy of ``program`` whose entry function has no calls; other functions stay private.
+    """A copy of ``program`` whose entry function has no calls or composites; other functions stay private.
 
     Raises:
       UserError: there is no entry function.
