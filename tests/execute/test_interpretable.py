@@ -90,6 +90,13 @@ def test_fourier_transforms(kind: str, taken: str, made: str) -> None:
     agree(unary(body, f"tensor<{taken}>", f"tensor<{made}>"))
 
 
+def test_an_inverse_transform_of_odd_length_is_refused_since_it_is_wrong() -> None:
+    types = "(tensor<2x4xcomplex<f64>>) -> tensor<2x7xf64>"
+    body = f"%r = stablehlo.fft %a, type = IRFFT, length = [7] : {types}"
+    with pytest.raises(UserError, match=r"stablehlo\.fft of type IRFFT and odd length"):
+        agree(unary(body, "tensor<2x4xcomplex<f64>>", "tensor<2x7xf64>"))
+
+
 def test_deprecated_ops_and_other_dialects() -> None:
     agree(unary(f"%r = stablehlo.dot %a, %a : ({SQUARE}, {SQUARE}) -> {SQUARE}"))
     agree(unary(f"%r = chlo.erf %a : {SQUARE} -> {SQUARE}"))
