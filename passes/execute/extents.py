@@ -306,21 +306,21 @@ def _iota(walk: Extents, op: Any, operands: list[Extent], index: int) -> Extent:
 
 
 def _constant(walk: Extents, op: Any, operands: list[Extent], index: int) -> Extent:
-    try:
-        return of_array(np.array(op.attributes["value"]))
-    except (TypeError, ValueError):
-        # The bindings do not hand over the elements of this type; a splat's they do.
-        return _splat(op.attributes["value"])
+    # The bindings hand over the elements of some types, of others those of splats, and of complex constants nothing.
+    for read in (_elements, _splat):
+        try:
+            return of_array(read(op))
+        except (AttributeError, TypeError, ValueError):
+            continue
+    return UNKNOWN
 
 
-def _splat(attribute: Any) -> Extent:
-    value = _mlir.ir.DenseElementsAttr(attribute)
-    if not value.is_splat:
-        return UNKNOWN
-    try:
-        return of_array(np.array(float(value.get_splat_value().value)))
-    except (AttributeError, TypeError, ValueError):
-        return UNKNOWN
+def _elements(op: Any) -> np.ndarray:
+    return np.array(op.attributes["value"])
+
+
+def _splat(op: Any) -> np.ndarray:
+    return np.array(float(_mlir.ir.DenseElementsAttr(op.attributes["value"]).get_splat_value().value))
 
 
 def of_array(array: np.ndarray) -> Extent:
