@@ -62,12 +62,31 @@ def _extension(name: str) -> Any:
     return import_module(f"jaxlib.mlir._mlir_libs.{name}")
 
 
-@functools.cache
+# The last is the one in use.
+_contexts: list[Any] = []
+
+
 def context() -> Any:
     """The process's MLIR context with every dialect of the bindings and all native passes registered.
 
     One context serves the whole process, so attributes and types of different modules compare and hash equal.
     """
+    if not _contexts:
+        _contexts.append(_new_context())
+    return _contexts[-1]
+
+
+@contextmanager
+def passing_context() -> Iterator[None]:
+    """Has `context` return another one for a while: attributes, however large, live as long as their context."""
+    _contexts.append(_new_context())
+    try:
+        yield
+    finally:
+        _contexts.pop()
+
+
+def _new_context() -> Any:
     ir = __getattr__("ir")
     try:
         names = ("_jax_mlir_ext", "_stablehlo", "_chlo", "_sdy", "_mlirHlo", "_mosaic_gpu_ext")

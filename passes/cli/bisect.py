@@ -17,7 +17,7 @@ from passes.errors import EXIT_MISMATCH, EXIT_OK, UserError, Where
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from passes.execute.bisect import Finding, Outcome
+    from passes.execute.findings import Finding, Outcome
     from passes.execute.store import Store
     from passes.partition.side_table import SideTable
     from passes.program.read import Program
@@ -156,9 +156,9 @@ def _compared(args: argparse.Namespace, store: Store, original: Program, transfo
 
 
 def _pipeline(args: argparse.Namespace, store: Store) -> tuple[Outcome, _Report]:
-    from passes.execute.bisect import Outcome
     from passes.execute.bisect_programs import search_pipeline
     from passes.execute.compare import BIT_EQUAL, parse_level
+    from passes.execute.findings import Outcome
     from passes.program.read import read
 
     executor = make_executor(args)

@@ -100,22 +100,29 @@ def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
     return np.ascontiguousarray(left).tobytes() == np.ascontiguousarray(right).tobytes()
 
 
+# XLA's CPU backend takes memory that starts on such an address as it is, without a copy.
+_ALIGNED = 64
+
+
 def save_arrays(path: Path, arrays: list[np.ndarray]) -> None:
-    """Writes ``arrays`` one behind the other to ``path`` and their types and shapes to ``path.json``."""
+    """Writes ``arrays`` one behind the other to ``path`` and their types, shapes and places to ``path.json``."""
+    described = []
     with path.open("wb") as file:
         for array in arrays:
+            file.seek(-file.tell() % _ALIGNED, 1)
+            described.append({"dtype": array.dtype.name, "shape": list(array.shape), "at": file.tell()})
             np.ascontiguousarray(array).reshape(-1).view(np.uint8).tofile(file)
-    described = [{"dtype": a.dtype.name, "shape": list(a.shape)} for a in arrays]
     path.with_name(path.name + ".json").write_text(json.dumps(described))
 
 
-def load_arrays(path: Path) -> list[np.ndarray]:
-    """Reads what `save_arrays` wrote."""
+def load_arrays(path: Path, *, mapped: bool = False) -> list[np.ndarray]:
+    """Reads what `save_arrays` wrote; ``mapped``: as views of the file, which cannot be written to."""
     described = json.loads(path.with_name(path.name + ".json").read_text())
-    arrays, offset = [], 0
+    memory = np.asarray(np.memmap(path, np.uint8, "r")) if mapped and path.stat().st_size else None
+    arrays = []
     for entry in described:
         dtype, shape = _numpy_type(entry["dtype"]), tuple(entry["shape"])
-        size = math.prod(shape) * dtype.itemsize
-        arrays.append(np.fromfile(path, np.uint8, size, offset=offset).view(dtype).reshape(shape))
-        offset += size
+        at, size = entry["at"], math.prod(shape) * dtype.itemsize
+        part = np.fromfile(path, np.uint8, size, offset=at) if memory is None else memory[at : at + size]
+        arrays.append(part.view(dtype).reshape(shape))
     return arrays

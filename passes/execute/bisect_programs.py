@@ -7,6 +7,7 @@ takes nothing but right values and makes something else.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,12 @@ import numpy as np
 
 from passes.execute import golden as golden_values
 from passes.execute import inputs as input_kinds
-from passes.execute import stepwise
+from passes.execute import regions, stepwise
 from passes.execute.arrays import TensorType, mlir_name
-from passes.execute.bisect import Finding, Outcome, Reproduction, place_of
 from passes.execute.compare import BIT_EQUAL, Comparison, Level, compare
 from passes.execute.distance import Figures
 from passes.execute.executor import Executor, signature
+from passes.execute.findings import Finding, Outcome, Reproduction, place_of
 from passes.execute.golden import Golden, Progress
 from passes.execute.stepwise import Step
 from passes.execute.store import Store
@@ -71,15 +72,16 @@ def search_programs(
             name, expected.load(expected.steps.returned[index]), got.load(got.steps.returned[index]), level
         )
         if not compared.ok:
-            return Outcome(_Match(expected, got).finding(index, compared), len(got.steps.steps), (), how)
+            found = _Match(expected, got, executor).finding(index, compared)
+            return Outcome(found, len(got.steps.steps), (), how)
     return Outcome(None, len(got.steps.steps), (), how)
 
 
 class _Match:
     """Two runs on the same inputs, and which values of the second the first has too."""
 
-    def __init__(self, expected: Golden, got: Golden) -> None:
-        self.expected, self.got = expected, got
+    def __init__(self, expected: Golden, got: Golden, executor: Executor) -> None:
+        self.expected, self.got, self.executor = expected, got, executor
         self.right = {
             expected.digest(v) for v in (*range(expected.steps.arguments), *expected.kept)
         }
@@ -97,7 +99,8 @@ class _Match:
                 "func.return", "", None, index, len(self.got.steps.steps), "", compared, MODE, hints=(hint,)
             )
         step = self._first_wrong(value)
-        return self._describe(step)
+        twin = self._twin(step)
+        return self._inside(step, twin) or self._describe(step, twin)
 
     def _first_wrong(self, value: int) -> Step:
         steps = self.got.steps
@@ -109,10 +112,61 @@ class _Match:
                 waiting += [v for v in steps.steps[maker].inputs if v >= steps.arguments and not self.is_right(v)]
         return steps.steps[min(makers)]
 
-    def _describe(self, step: Step) -> Finding:
+    def _inside(self, step: Step, twin: Step | None) -> Finding | None:
+        """The first wrong op inside a loop or branch that takes what its twin does; ``None`` if there is none."""
+        enter = _ENTER.get(step.name)
+        if enter is None or twin is None or twin.name != step.name or not self._take_the_same(step, twin):
+            return None
+        both = ((self.expected, twin), (self.got, step))
+        taken_apart = (stepwise.region(g.steps, s, i)[0] for g, s in both for i in range(len(s.op.regions)))
+        return enter(self, step, twin) if all(map(regions.runnable, taken_apart)) else None
+
+    def _take_the_same(self, step: Step, twin: Step) -> bool:
+        mine, theirs = (op.taken[: len(op.op.operands)] for op in (step, twin))
+        return [self.got.digest(v) for v in mine] == [self.expected.digest(v) for v in theirs]
+
+    def _into_loop(self, step: Step, twin: Step) -> Finding | None:
+        place = place_of(self.got.steps, step)
+        carry = [self.expected.load(v) for v in twin.taken[: len(twin.op.operands)]]
+        for number in itertools.count():
+            (go_on,), found = self._region(step, twin, regions.CONDITION, carry)
+            if found is not None:
+                return found.inside(f"the condition of iteration {number} of {place}")
+            if not go_on:
+                return None
+            carry, found = self._region(step, twin, regions.BODY, carry)
+            if found is not None:
+                return found.inside(f"iteration {number} of {place}")
+        raise AssertionError
+
+    def _into_branch(self, step: Step, twin: Step) -> Finding | None:
+        index = regions.branch(twin, self.expected.load(twin.taken[0]))
+        found = self._region(step, twin, index, [])[1]
+        return found and found.inside(f"branch {index} of {place_of(self.got.steps, step)}")
+
+    def _region(
+        self, step: Step, twin: Step, index: int, carry: list[np.ndarray]
+    ) -> tuple[list[np.ndarray], Finding | None]:
+        """What the original's region returns on ``carry``, and the first op that is wrong in the other one."""
+        taken_apart = [stepwise.region(g.steps, s, index) for g, s in ((self.expected, twin), (self.got, step))]
+
+        def run(whole: bool) -> list[Golden]:
+            return [
+                regions.evaluate(golden, *region, carry, self.executor, whole=whole)
+                for golden, region in zip((self.expected, self.got), taken_apart, strict=True)
+            ]
+
+        expected, got = (golden.results() for golden in run(whole=False))
+        for result, (a, b) in enumerate(zip(expected, got, strict=True)):
+            compared = compare(f"result {result}", a, b, BIT_EQUAL)
+            if not compared.ok:
+                one, other = run(whole=True)
+                return expected, _Match(one, other, self.executor).finding(result, compared)
+        return expected, None
+
+    def _describe(self, step: Step, twin: Step | None) -> Finding:
         value = next(v for v in step.outputs if not self.is_right(v))
         result = value - step.outputs[0]
-        twin = self._twin(step)
         array = self.got.load(value)
         expected = None if twin is None else self.expected.load(twin.outputs[result])
         type = str(TensorType(array.shape, mlir_name(array.dtype)))
@@ -164,6 +218,11 @@ class _Match:
                 )
                 found.append(f"operand {index} should be what the original makes with {what}")
         return tuple(found)
+
+
+_ENTER: dict[str, Callable[[_Match, Step, Step], Finding | None]] = {
+    "stablehlo.while": _Match._into_loop, "stablehlo.case": _Match._into_branch, "stablehlo.if": _Match._into_branch,
+}
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,11 @@ def stop_all() -> None:
         _running.pop().stop()
 
 
+def running() -> Child | None:
+    """The child, if there is one."""
+    return _running[0] if _running else None
+
+
 def _child() -> Child:
     if _running and not _running[0].alive():
         stop_all()

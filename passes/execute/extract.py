@@ -19,7 +19,7 @@ import numpy as np
 
 from passes.errors import UserError, Where
 from passes.execute import prepare, unroll
-from passes.execute.bisect import Reproduction
+from passes.execute.findings import Reproduction
 from passes.program import read, write
 from passes.program.write import write_output
 

@@ -19,6 +19,7 @@ from passes.errors import UserError, Where
 from passes.execute.arrays import TensorType
 from passes.execute.distance import is_float
 from passes.execute.executor import signature
+from passes.execute.grids import Grid, grids
 from passes.execute.ranges import Domain, argument_domains
 from passes.program.entry import Value, arguments, find_entry
 from passes.program.read import Program
@@ -26,7 +27,7 @@ from passes.program.read import Program
 KINDS = {
     "normal": "normally distributed floats, scaled down by what products with them sum over, as initial weights are",
     "uniform": "floats from [-1, 1)",
-    "exact": "small integers, also in floats, so that sums and products round nowhere",
+    "exact": "small integers, also in floats, few enough that the program's sums of them round nowhere",
     "special": "normal, with NaN, infinities, -0.0, denormals and the extremes of each type mixed in",
     "out-of-range": "normal, with indices up to a dimension's size below zero and above the end",
 }
@@ -55,14 +56,17 @@ def make(program: Program, kind: str = "normal", seed: int = 0, *, entry: str | 
         return Inputs(load(program, kind, entry=entry), f"inputs from {kind}")
     types, _ = signature(program, entry)
     domains = argument_domains(program, entry)
+    chosen = grids(program, types, domains, entry) if kind == "exact" else [Grid(1)] * len(types)
     arrays = [
-        _generate(type, kind, domain, np.random.default_rng([seed, index]))
-        for index, (type, domain) in enumerate(zip(types, domains, strict=True))
+        _generate(type, kind, domain, grid, np.random.default_rng([seed, index]))
+        for index, (type, domain, grid) in enumerate(zip(types, domains, chosen, strict=True))
     ]
     return Inputs(arrays, f"inputs {kind} seed {seed}")
 
 
-def _generate(type: TensorType, kind: str, domain: Domain | None, random: np.random.Generator) -> np.ndarray:
+def _generate(
+    type: TensorType, kind: str, domain: Domain | None, grid: Grid, random: np.random.Generator
+) -> np.ndarray:
     dtype = type.dtype
     if dtype.kind == "b":
         return random.integers(0, 2, type.shape).astype(bool)
@@ -71,7 +75,7 @@ def _generate(type: TensorType, kind: str, domain: Domain | None, random: np.ran
     if not is_float(dtype):
         values = _integers(type, _PLAIN_INTEGERS, random)
         return _with_specials(values, _integer_specials(dtype), random) if kind == "special" else values
-    values = _floats(type, kind, random)
+    values = _floats(type, kind, grid, random)
     if domain is not None and domain.low == 0:
         values = np.abs(values).astype(dtype)
     return _with_specials(values, _float_specials(dtype), random) if kind == "special" else values
@@ -87,17 +91,21 @@ def _integers(type: TensorType, domain: Domain, random: np.random.Generator) -> 
     return random.integers(low, max(low, high) + 1, type.shape).astype(dtype)
 
 
-def _floats(type: TensorType, kind: str, random: np.random.Generator) -> np.ndarray:
+def _floats(type: TensorType, kind: str, grid: Grid, random: np.random.Generator) -> np.ndarray:
     if type.dtype.kind == "c":
         part = TensorType(type.shape, "f64")
-        return (_floats(part, kind, random) + 1j * _floats(part, kind, random)).astype(type.dtype)
+        return (_floats(part, kind, grid, random) + 1j * _floats(part, kind, grid, random)).astype(type.dtype)
     if kind == "exact":
-        # Types of eight or less fraction bits hold sums of ones only.
-        largest = 3 if type.dtype.itemsize >= 4 else 1
-        return random.integers(-largest, largest + 1, type.shape).astype(type.dtype)
+        return grid.draw(type, random)
+    wide = np.float64 if type.dtype.itemsize > 4 else np.float32
     if kind == "uniform":
-        return random.uniform(-1, 1, type.shape).astype(type.dtype)
-    return (random.standard_normal(type.shape) / math.sqrt(_summed(type.shape))).astype(type.dtype)
+        values = random.random(type.shape, wide)
+        values *= 2
+        values -= 1
+    else:
+        values = random.standard_normal(type.shape, wide)
+        values /= math.sqrt(_summed(type.shape))
+    return values.astype(type.dtype, copy=False)
 
 
 def _summed(shape: tuple[int, ...]) -> int:

@@ -16,13 +16,11 @@ import numpy as np
 from passes import _mlir
 from passes.errors import UserError
 from passes.execute.arrays import TensorType, dtype_of, tensor_type
+from passes.execute.interpretable import make_interpretable
 from passes.execute.job import Job
 from passes.execute.unroll import unroll
 from passes.program.entry import functions, symbol_name
 from passes.program.read import parse
-
-# What other dialects say in StableHLO's ops, and composites as calls of their decompositions.
-_LEGALIZE = "builtin.module(func.func(stablehlo-legalize-composite-to-call,chlo-legalize-to-stablehlo))"
 
 
 def execute(job: Job) -> list[list[np.ndarray]]:
@@ -33,9 +31,11 @@ def execute(job: Job) -> list[list[np.ndarray]]:
     """
     if job.kind in ("shardy", "gspmd"):
         raise UserError("the interpreter has no partitioner; use --executor=xla to have XLA partition the program")
-    module = parse(job.code).module
-    with _mlir.context(), _mlir.ir.Location.unknown():
-        _legalize(module)
+    # Inputs and results are attributes on their way, which no context ever frees.
+    with _mlir.passing_context(), _mlir.context(), _mlir.ir.Location.unknown():
+        program = parse(job.code)
+        make_interpretable(program)
+        module = program.module
         if job.kind == "per-device":
             module = _reparsed(unroll(module, job.devices))
         arrays = _evaluate(module, [shard for shards in job.inputs for shard in shards])
@@ -48,15 +48,6 @@ def _reparsed(operation: Any) -> Any:
     buffer = io.BytesIO()
     operation.write_bytecode(buffer)
     return parse(buffer.getvalue()).module
-
-
-def _legalize(module: Any) -> None:
-    with _mlir.collect_diagnostics() as diagnostics:
-        try:
-            _mlir.passmanager.PassManager.parse(_LEGALIZE).run(module.operation)
-        except _mlir.ir.MLIRError:
-            reason = diagnostics[0].message if diagnostics else "it cannot be legalized to StableHLO"
-            raise UserError(f"the interpreter cannot run the program: {reason}") from None
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ class Job:
 
 
 def load_job(folder: Path) -> Job:
-    """Reads what `Job.save` wrote."""
+    """Reads what `Job.save` wrote; its inputs are views of the file, so that they are in memory once at most."""
     described = json.loads((folder / "job.json").read_text())
-    inputs = _regroup(load_arrays(folder / "inputs"), described["widths"])
+    inputs = _regroup(load_arrays(folder / "inputs", mapped=True), described["widths"])
     return Job(described["kind"], (folder / "code").read_bytes(), described["devices"], inputs)
 
 

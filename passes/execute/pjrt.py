@@ -151,9 +151,10 @@ def _launch(executable: Any, devices: list[Any], inputs: list[list[np.ndarray]])
 
 
 def _to_numpy(array: Any) -> np.ndarray:
-    # np.asarray would make an array of object references for bf16, f8 and i4. The copy outlives the device buffer.
-    view, _ = array._single_device_array_to_np_array_did_copy()
-    return np.array(view)
+    """The elements; those of a CPU device are a view of its buffer, which they keep alive and cannot be written to."""
+    # np.asarray would make an array of object references for bf16, f8 and i4.
+    found: np.ndarray = array._single_device_array_to_np_array_did_copy()[0]
+    return found
 
 
 def _run_partitioned(executable: Any, devices: list[Any], job: Job) -> list[list[np.ndarray]]:

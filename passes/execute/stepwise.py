@@ -1,7 +1,7 @@
 """A program's ops one by one: what each takes and makes, and modules that run some of them.
 
-The ops at the top level of the entry function are the steps, once calls are inlined; a loop or branch is one step. A
-`Fragment` is a module of some steps:
+The ops at the top level of the entry function are the steps, once calls and composites are inlined; a loop or branch is
+one step, whose regions can be taken apart in turn. A `Fragment` is a module of some steps:
 
   %3 = dot %1, %w                          func @main(%1, %w, %b) -> (%3, %4) {
   %4 = add %3, %b        steps 3, 4 ->       %3 = dot %1, %w
@@ -32,7 +32,9 @@ _STEPS_TOGETHER = 128
 _BYTES_TOGETHER = 128 << 20
 
 # Without what it would simplify by itself: every op is looked at.
-_INLINE = "builtin.module(native-inline{default-pipeline=},symbol-dce)"
+_INLINE = (
+    "builtin.module(func.func(stablehlo-legalize-composite-to-call),native-inline{default-pipeline=},symbol-dce)"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Steps:
 
 
 def inlined(program: Program, entry: str | None = None) -> Program:
-    """A copy of ``program`` whose entry function has no calls; other functions stay private.
+    """A copy of ``program`` whose entry function has no calls or composites; other functions stay private.
 
     Raises:
       UserError: there is no entry function.
@@ -128,8 +130,28 @@ def take_apart(program: Program, entry: str | None = None) -> Steps:
       UserError: there is no entry function.
     """
     block = find_entry(program, entry).regions[0].blocks[0]
-    values: list[Any] = list(block.arguments)
-    numbers = {value: number for number, value in enumerate(values)}
+    return _steps(program, list(block.arguments), block)
+
+
+def region(steps: Steps, step: Step, index: int, besides: Sequence[int] = ()) -> tuple[Steps, tuple[int, ...]]:
+    """A region of a step, taken apart.
+
+    Its arguments are those of its block, then the values from outside that it takes, then the values ``besides``.
+
+    Returns:
+      The steps, and the numbers in ``steps`` of the values that are its last arguments.
+    """
+    block = step.op.regions[index].blocks[0]
+    taken = (v for view in block.operations for v in _taken(view.operation, steps.numbers))
+    outside = (*dict.fromkeys(taken), *besides)
+    values = [*block.arguments, *(steps.values[v] for v in outside)]
+    return _steps(steps.program, values, block), outside
+
+
+def _steps(program: Program, values: list[Any], block: Any) -> Steps:
+    """The ops of ``block``, which may take ``values``."""
+    # The first of those that are there twice counts.
+    numbers = {value: number for number, value in reversed(list(enumerate(values)))}
     arguments = len(values)
     steps: list[Step] = []
     last_use = [-1] * arguments
@@ -150,12 +172,8 @@ def take_apart(program: Program, entry: str | None = None) -> Steps:
 
 
 def _taken(op: Any, numbers: dict[Any, int]) -> Iterator[int]:
-    """The numbers of the top-level values that ``op`` and its regions take."""
-    for value in op.operands:
-        yield numbers[value]
-    if not op.regions:
-        return
-    for inner in operations(op)[1:]:
+    """The numbers of the values of ``numbers`` that ``op`` and its regions take."""
+    for inner in operations(op) if op.regions else (op,):
         for value in inner.operands:
             if value in numbers:
                 yield numbers[value]

@@ -92,7 +92,8 @@ def execute_seated(job: Job, seat: Seat) -> list[list[np.ndarray]]:
         collectives=runtime.make_gloo_tcp_collectives(distributed_client=joined),
         num_devices=job.devices // seat.processes,
     )
-    results = pjrt.run(together, job, _OP_BY_OP)
+    # Copies, for views would outlive the client.
+    results = [[shard.copy() for shard in shards] for shards in pjrt.run(together, job, _OP_BY_OP)]
     joined.shutdown()
     if service is not None:
         service.shutdown()

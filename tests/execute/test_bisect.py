@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from passes import _mlir
-from passes.execute import bisect
 from passes.execute.arrays import same_bits
+from passes.execute.bisect import search
+from passes.execute.findings import Finding
 from passes.execute.store import Store
+from passes.execute.walk import Mode
 from passes.partition.partition import Report, partition
 from passes.program import entry, read
 from passes.program.read import Program
@@ -77,10 +79,10 @@ def _first(program: Program, name: str, which: Callable[[Any], bool] = lambda op
     return next(i for i, op in enumerate(_block(program)) if op.name == name and which(op))
 
 
-def _search(traced: Traced, store: Store, mode: bisect.Mode, inputs: str = "exact") -> bisect.Finding | None:
+def _search(traced: Traced, store: Store, mode: Mode, inputs: str = "exact") -> Finding | None:
     numbered, program, report = traced
     assert program.module.operation.verify()
-    return bisect.bisect_traced(numbered, program, report.side_table, inputs=inputs, mode=mode, store=store)
+    return search(numbered, program, report.side_table, inputs=inputs, mode=mode, store=store).finding
 
 
 # -- faults: each changes the program and returns the position of the op that is wrong ---------------------------------
@@ -155,7 +157,7 @@ def test_a_right_program_has_no_difference(store: Store) -> None:
 
 @pytest.mark.parametrize("mode", ["isolated", "accumulated"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_found_where_it_is(fault: Callable[[Program], int], mode: bisect.Mode, store: Store) -> None:
+def test_a_fault_is_found_where_it_is(fault: Callable[[Program], int], mode: Mode, store: Store) -> None:
     traced = _small()
     with _mlir.context(), _mlir.ir.Location.unknown():
         index = fault(traced[1])

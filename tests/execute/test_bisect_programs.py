@@ -12,9 +12,9 @@ import pytest
 
 from passes import _mlir
 from passes.errors import UserError
-from passes.execute.bisect import Finding
 from passes.execute.bisect_programs import search_pipeline, search_programs
 from passes.execute.compare import CLOSE
+from passes.execute.findings import Finding
 from passes.execute.store import Store
 from passes.pipeline import registry
 from passes.pipeline.base import Counters, Pass

@@ -50,6 +50,19 @@ def test_a_sum_of_products_is_exact_while_the_type_holds_it(element: str, value:
     assert rounds_nowhere(program, [np.full((4, 8), value).astype(dtype_of(element))]) is exact
 
 
+@pytest.mark.parametrize(
+    ("element", "value", "exact"),
+    [
+        ("bf16", "2.0", True), ("bf16", "0.5", False), ("bf16", "[1.0, 2.0]", False),
+        ("complex<f32>", "(1.0, 2.0)", False), ("complex<f32>", "[(1.0, 2.0), (3.0, 4.0)]", False),
+    ],
+)
+def test_constants_whose_elements_are_not_known_round(element: str, value: str, exact: bool) -> None:
+    type = f"tensor<2x{element}>"
+    body = f"%c = stablehlo.constant dense<{value}> : {type}\n%r = stablehlo.add %a, %c : {type}"
+    assert rounds_nowhere(unary(body, type, type), [np.ones(2).astype(dtype_of(element))]) is exact
+
+
 def test_partial_results_count_not_only_the_last() -> None:
     body = """%k = stablehlo.constant dense<1.0e7> : tensor<4x8xf32>
       %b = stablehlo.multiply %a, %k : tensor<4x8xf32>

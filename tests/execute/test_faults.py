@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from passes.errors import Mismatch
-from passes.execute.bisect import bisect_traced
+from passes.execute.bisect import search
 from passes.execute.bisect_programs import search_programs
 from passes.execute.executor import Executor
 from passes.execute.reduction.reduce import reduce
@@ -36,7 +36,7 @@ def test_without_a_fault_nothing_is_found(source: str) -> None:
     program = next(fault for fault in PARTITION if fault.source == source).program()
     right = partitioned(program, None)
     verify(program, right.traced, right.table).require()
-    assert bisect_traced(right.numbered, right.traced, right.table, inputs="normal") is None
+    assert search(right.numbered, right.traced, right.table, inputs="normal").finding is None
 
 
 @partition_faults
@@ -51,7 +51,7 @@ def test_partition_fault_is_caught(fault: Fault) -> None:
 @pytest.mark.parametrize("mode", ["isolated", "accumulated"])
 def test_partition_fault_is_located(fault: Fault, mode: str) -> None:
     faulty = partitioned(fault.program(), fault)
-    found = bisect_traced(faulty.numbered, faulty.traced, faulty.table, inputs="normal", mode=mode)  # type: ignore[arg-type]
+    found = search(faulty.numbered, faulty.traced, faulty.table, inputs="normal", mode=mode).finding  # type: ignore[arg-type]
     assert found is not None
     assert found.op_name == fault.located
     assert found.number == faulty.number

@@ -104,3 +104,37 @@ def test_steps_before_a_step_up_to_known_values() -> None:
     last = steps.steps[3]
     assert [s.index for s in stepwise.ancestors(steps, last, lambda value: False)] == [1, 3]
     assert [s.index for s in stepwise.ancestors(steps, last, {2}.__contains__)] == [3]
+
+
+COMPOSITE = """
+func.func private @double(%x: tensor<f32>) -> tensor<f32> {
+  %0 = stablehlo.add %x, %x : tensor<f32>
+  return %0 : tensor<f32>
+}
+func.func @main(%x: tensor<f32>) -> tensor<f32> {
+  %0 = stablehlo.composite "mine.double" %x {decomposition = @double} : (tensor<f32>) -> tensor<f32>
+  %1 = func.call @double(%0) : (tensor<f32>) -> tensor<f32>
+  return %1 : tensor<f32>
+}
+"""
+
+
+def test_calls_and_composites_are_taken_apart_too() -> None:
+    program = read.parse(COMPOSITE)
+    steps = stepwise.take_apart(stepwise.inlined(program))
+    assert [step.name for step in steps.steps] == ["stablehlo.add", "stablehlo.add"]
+    assert "stablehlo.composite" in program.text
+
+
+def test_a_region_is_taken_apart_with_what_it_takes_from_outside() -> None:
+    steps = stepwise.take_apart(read.parse(CAPTURES))
+    inside, outside = stepwise.region(steps, steps.steps[1], 0)
+    # Its block has no arguments; it takes the cosine and the second argument.
+    assert outside == (2, 1) and inside.arguments == 2
+    assert [step.name for step in inside.steps] == ["stablehlo.add"]
+    assert (inside.steps[0].taken, inside.returned) == ((0, 1), (2,))
+    found = stepwise.fragment(inside, inside.steps, inside.returned)
+    (result,) = Executor().run_global(found.program, [np.array(x, np.float32) for x in (1, 2)])
+    assert result == 3
+    more, outside = stepwise.region(steps, steps.steps[1], 1, besides=[1])
+    assert outside == (2, 1) and more.last_use[:2] == [0, -1]
