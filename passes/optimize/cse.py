@@ -118,12 +118,14 @@ class _Kind:
 
     Attributes:
       plain: The op's effect does not depend on what it calls or contains.
+      regionless: It has no regions.
       terminator: It hands values on and computes none.
       normal_form: See `passes.optimize.normal_form`.
       statistic: What merges are counted as, besides ``merged``.
     """
 
     plain: bool
+    regionless: bool
     terminator: bool
     normal_form: Rule | None
     statistic: str | None
@@ -143,7 +145,7 @@ def _kind(name: str) -> _Kind | None:
     statistic = "merged-calls" if name in purity.CALLEE_ATTRIBUTES else None
     if name in purity.COLLECTIVES:
         statistic = "merged-collectives"
-    return _Kind(plain, name.endswith(".return"), NORMAL_FORMS.get(name), statistic)
+    return _Kind(plain, name in purity.REGIONLESS, name.endswith(".return"), NORMAL_FORMS.get(name), statistic)
 
 
 @dataclass
@@ -225,7 +227,7 @@ class _Numbering:
                 continue
             if kind.terminator:
                 continue
-            has_regions = len(op.regions) > 0
+            has_regions = not kind.regionless and len(op.regions) > 0
             if has_regions or not kind.plain:
                 inside = self._slotted(op) if name in equal_slots.CARRIES else self.regions(op)
                 effect = self.effects.with_regions(op, inside)

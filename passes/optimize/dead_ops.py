@@ -217,7 +217,7 @@ class _Sweep:
             if effect in (Effect.PURE, Effect.UNIQUE):
                 self._erase(op, name, "no result is used")
                 return
-        if name in purity.PLAIN and not len(op.regions):
+        if name in purity.REGIONLESS or (name in purity.PLAIN and not len(op.regions)):
             return
         if name == "func.call":
             self._call(op)

@@ -159,7 +159,7 @@ class _Reader:
 
     def read(self, op: Any) -> _Op:
         name = op.name
-        effect = purity.rule(name) if name in purity.PLAIN and not len(op.regions) else self.effects.of(op)
+        effect = purity.rule(name) if name in purity.REGIONLESS else self.effects.of(op)
         results = list(op.results)
         is_loop = carries(op)
         found = _Op(

@@ -216,7 +216,7 @@ class Sweep:
         return tuple(rule for rule in self._rules[name] if not rule.takes or not rule.takes.isdisjoint(makers))
 
     def _record(self, op: Any, name: str) -> None:
-        if len(op.regions):
+        if name in _WITH_REGIONS:
             self._inside(op)
         results = op.results
         if len(results) == 1:
@@ -249,7 +249,7 @@ class Sweep:
             if maker is None or next(value.uses, None) is not None:
                 continue
             op = maker[1]
-            if op.name not in purity.PLAIN or len(op.regions):
+            if op.name not in purity.REGIONLESS:
                 continue
             del self.makers[value]
             waiting += op.operands
@@ -312,6 +312,8 @@ class Sweep:
             self._splats[attribute] = splat_of(attribute)
         return self._splats[attribute]
 
+
+_WITH_REGIONS = frozenset(name.partition(".")[2] for name in purity.CAPTURING)
 
 # The attributes that belong to the ops rules look at; any other is somebody's note on the op, such as a sharding.
 _OWN_ATTRIBUTES = frozenset((

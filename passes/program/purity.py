@@ -128,6 +128,11 @@ CAPTURING = frozenset(f"{dialect}.{op}" for dialect in ("stablehlo", "mhlo") for
     "all_reduce", "case", "if", "map", "reduce", "reduce_scatter", "reduce_window", "scatter", "select_and_scatter",
     "sort", "while"))
 
+# Plain ops that have no regions, which need not be asked for any.
+REGIONLESS = frozenset(
+    name for name in PLAIN if name.startswith(("stablehlo.", "mhlo.")) and name not in CAPTURING
+)
+
 _SYMBOL = re.compile(r'@(?:"((?:[^"\\]|\\.)*)"|([\w$.-]+))')
 
 

@@ -614,7 +614,8 @@ KEPT: dict[str, str] = {
     "the bits of NaN": folded("bitcast_convert", (F,), ("0x7FC00000",), I, f"{{}} : ({F}) -> {I} //"),
     "what rounds to -0.0": main(
         f"{c('c', '0.0', 'tensor<2x3xf16>')}%x = stablehlo.abs %a : {F}\n"
-        f"%0 = stablehlo.add %x, %b : {F}\n%1 = stablehlo.convert %0 : ({F}) -> tensor<2x3xf16>\n%r = stablehlo.add %1, %c : tensor<2x3xf16>",
+        f"%0 = stablehlo.add %x, %b : {F}\n"
+        f"%1 = stablehlo.convert %0 : ({F}) -> tensor<2x3xf16>\n%r = stablehlo.add %1, %c : tensor<2x3xf16>",
         "%r", "tensor<2x3xf16>"),
     "the least integer by -1": folded("divide", (I, I), ("-2147483648", "-1"), I),
     "division of integers by zero": folded("divide", (I, I), ("1", "0"), I),
