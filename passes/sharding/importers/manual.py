@@ -1,0 +1,254 @@
+"""Code between custom calls that say "from here on each device for itself" -> ``sdy.manual_computation``.
+
+    %1 = custom_call @SPMDFullToShardShape(%0)         %4 = sdy.manual_computation(%0) ... (%1) {
+    %2 = call @body(%1)                          ->      %2 = call @body(%1)
+    %4 = custom_call @SPMDShardToFullShape(%2)           sdy.return %2 }
+
+A manual computation is what is reached from one entry (`scan.ENTRIES`) up to the exits (`scan.EXITS`), together with
+whatever shares a value with that. GSPMD and Shardy have a pair of calls each; they write shardings at different places.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.pipeline.base import Counters
+from passes.program.entry import arguments, is_private, symbol_name
+from passes.program.walk import operations
+from passes.sharding.importers.annotations import Annotations, quoting, rank_of, unspecified_dims
+from passes.sharding.importers.frontend import IN_SHARDINGS, MANUAL_AXES, OUT_SHARDINGS, Split
+from passes.sharding.importers.gspmd import HLO_SHARDING
+from passes.sharding.importers.hlo_sharding import HloSharding, Malformed
+from passes.sharding.importers.manual_parts import Part, captured, check_order, fail, parts_of, place_of
+from passes.sharding.importers.scan import CUSTOM_CALLS, ENTRIES, target_of
+from passes.sharding.mesh import Mesh, Sharding, sharding_to_attr
+from passes.sharding.signature import SHARDING
+
+_BODY = "xla.sdy.manual_computation_body"
+
+
+@dataclass(frozen=True)
+class _Boundary:
+    """What the entries, exits and calls of a part say about its shardings."""
+
+    ins: list[Any]
+    outs: list[Any]
+    manual_axes: Any
+
+
+class ManualComputations:
+    """Builds the manual computations of a module whose annotating calls are replaced already."""
+
+    def __init__(self, annotations: Annotations, counters: Counters) -> None:
+        self._annotations = annotations
+        self._counters = counters
+        # Annotations of the entries, exits and calls, taken off when first asked for.
+        self._taken: dict[Any, tuple[Split, tuple[HloSharding, ...]]] = {}
+        self._constraints: dict[Any, None] = {}
+
+    def build(self, boundaries: Iterable[Any]) -> list[Any]:
+        """Builds them in every block that holds one of ``boundaries``; returns the calls that stand inside."""
+        calls = []
+        for block in dict.fromkeys(op.block for op in boundaries):
+            ops = [view.operation for view in block]
+            for part in parts_of(ops):
+                calls += [op for op in part.inside if op.name == "func.call"]
+                self._build(part)
+            self._clean(block)
+        return calls
+
+    def _build(self, part: Part) -> None:
+        ir, context = _mlir.ir, _mlir.context()
+        before = place_of(part)
+        boundary = self._boundary(part)
+        constants, passed = captured(part)
+        entered = [(o, r) for op in part.entries for o, r in zip(op.operands, op.results, strict=True)]
+        operands = [self._unconstrained(o) for o, _ in entered] + passed
+        for value in operands:
+            check_order(value, before, part)
+        inner = [r for _, r in entered] + passed
+        outer = [result for op in part.exits for result in op.results]
+        made = ir.Operation.create(
+            "sdy.manual_computation",
+            results=[v.type for v in outer],
+            operands=operands,
+            attributes={
+                "in_shardings": self._per_value([*boundary.ins, *(self._whole(v, boundary) for v in passed)]),
+                "out_shardings": self._per_value(boundary.outs),
+                "manual_axes": boundary.manual_axes,
+            },
+            loc=(part.inside[0] if part.inside else part.first).location,
+            regions=1,
+            ip=ir.InsertionPoint(before),
+        )
+        block = made.regions[0].blocks.append(*(v.type for v in inner), arg_locs=[v.location for v in inner])
+        renamed = dict(zip(inner, block.arguments, strict=True))
+        renamed |= {value: _clone_into(block, value) for value in constants}
+        for op in part.inside:
+            block.append(op)
+            _rename(op, renamed)
+        returned = [renamed.get(v, v) for op in part.exits for v in op.operands]
+        with ir.InsertionPoint(block), ir.Location.unknown(context):
+            ir.Operation.create("sdy.return", operands=returned)
+        for old, new in zip(outer, made.results, strict=True):
+            old.replace_all_uses_with(new)
+        self._counters.add("manual-computations")
+        for op in part.exits:
+            self._erase(op)
+
+    def _clean(self, block: Any) -> None:
+        """Takes away the entries of ``block`` and the constraints that only they used."""
+        gone = [op for op in (view.operation for view in block) if _target(op) in ENTRIES] + list(self._constraints)
+        self._constraints.clear()
+        for op in gone:
+            self._erase(op)
+
+    def _erase(self, op: Any) -> None:
+        self._taken.pop(op, None)
+        self._counters.removed(op, "turned into sdy.manual_computation")
+        op.erase()
+
+    # -- shardings -------------------------------------------------------------------------------------------------
+
+    def _boundary(self, part: Part) -> _Boundary:
+        call = next((op for op in part.inside if op.name == "func.call"), None)
+        manual = [self._manual_axes(op) for op in (*part.entries, *part.exits, *([call] if call else []))]
+        found = [m for m in manual if m is not None]
+        if not found:
+            fail(part.first, f"@{target_of(part.first)} does not say over which axes its code is manual")
+        if any(m != found[0] for m in found):
+            fail(part.first, "the calls around this manual part disagree about the axes it is manual over")
+        ins = [s for op in part.entries for s in self._shardings(op, IN_SHARDINGS, list(op.operands), call)]
+        outs = [s for op in part.exits for s in self._shardings(op, OUT_SHARDINGS, list(op.results), call)]
+        return _Boundary(ins, outs, found[0])
+
+    def _take(self, op: Any) -> tuple[Split, tuple[HloSharding, ...]]:
+        if op not in self._taken:
+            self._taken[op] = self._annotations.take(op)
+        return self._taken[op]
+
+    def _manual_axes(self, op: Any) -> Any:
+        split, hlo = self._take(op)
+        text = split.texts.get(MANUAL_AXES)
+        if text is not None:
+            with quoting(MANUAL_AXES, text, op.location, op.name):
+                return self._annotations.frontend.manual_axes(text)
+        if hlo and op.name != "func.call":
+            with quoting(HLO_SHARDING, hlo[0].text, op.location, op.name):
+                found = self._annotations.converter.manual_axes(hlo[0])
+            if found is not None:
+                axes = ", ".join(f'"{axis}"' for axis in found[1])
+                return _mlir.ir.Attribute.parse(f"#sdy<manual_axes{{{axes}}}>", _mlir.context())
+        return None
+
+    def _shardings(self, op: Any, key: str, values: list[Any], call: Any) -> list[Any]:
+        """The shardings of the global ``values`` at a boundary: its operands or its results."""
+        split, hlo = self._take(op)
+        types = [v.type for v in values]
+        for source in (split, *([self._take(call)[0]] if call else [])):
+            text = source.texts.get(key)
+            if text is not None:
+                with quoting(key, text, op.location, op.name):
+                    return self._annotations.frontend.per_value(key, text, types)
+        if key == IN_SHARDINGS:
+            return [self._known(op, v) for v in values]
+        if not hlo:
+            fail(op, f"@{target_of(op)} carries no {HLO_SHARDING} and no {OUT_SHARDINGS}")
+        with quoting(HLO_SHARDING, hlo[0].text, op.location, op.name):
+            found = self._annotations.converter.convert(hlo[0], rank_of(types[0]), unspecified_dims(op))
+            if found is None:
+                raise Malformed("expected how the whole tensor is sharded")
+        return [found]
+
+    def _known(self, entry: Any, value: Any) -> Any:
+        """How the operand of an entry is sharded, as its own annotation says."""
+        owner = value.owner
+        found = None
+        if isinstance(owner, _mlir.ir.Block):
+            function = owner.owner.operation
+            if function.name == "func.func":
+                found = arguments(function)[value.arg_number].attributes.get(SHARDING)
+        elif owner.name == "sdy.sharding_constraint":
+            found = owner.attributes["sharding"]
+        elif SHARDING in owner.attributes:
+            per_value = _mlir.sdy.TensorShardingPerValueAttr(owner.attributes[SHARDING])
+            found = list(per_value.shardings)[value.result_number]
+        if found is None:
+            target = target_of(entry)
+            fail(entry, f"nothing says how the operand of @{target} is sharded; put it through @Sharding first")
+        return found
+
+    def _unconstrained(self, value: Any) -> Any:
+        """What a constraint that only entries use constrains; the manual computation says the same."""
+        owner = value.owner
+        if isinstance(owner, _mlir.ir.Block) or owner.operation.name != "sdy.sharding_constraint":
+            return value
+        if any(_target(use.owner.operation) not in ENTRIES for use in value.uses):
+            return value
+        self._constraints[owner.operation] = None
+        return owner.operation.operands[0]
+
+    def _whole(self, value: Any, boundary: _Boundary) -> Any:
+        """A value of the same shape inside and outside is whole on every device."""
+        reference = _mlir.sdy.TensorShardingAttr([*boundary.ins, *boundary.outs][0]).mesh_or_ref
+        name = _mlir.ir.FlatSymbolRefAttr(reference).value
+        mesh: Mesh = self._annotations.table.named[name]
+        return sharding_to_attr(name, Sharding(mesh, ((),) * rank_of(value.type)))
+
+    def _per_value(self, shardings: list[Any]) -> Any:
+        return _mlir.sdy.TensorShardingPerValueAttr.get(shardings, context=_mlir.context())
+
+
+# -- moving ops --------------------------------------------------------------------------------------------------------
+
+
+def _target(op: Any) -> str:
+    return target_of(op) if op.name in CUSTOM_CALLS else ""
+
+
+def _clone_into(block: Any, constant: Any) -> Any:
+    made = constant.owner.operation.clone()
+    block.append(made)
+    return made.results[constant.result_number]
+
+
+def _rename(op: Any, renamed: dict[Any, Any]) -> None:
+    for inner in operations(op) if len(op.regions) else (op,):
+        for old in [v for v in inner.operands if v in renamed]:
+            inner.replace_uses_of_with(old, renamed[old])
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+def inline_bodies(calls: Iterable[Any], functions: Iterable[Any], called: Counter[str]) -> None:
+    """Puts the bodies of functions that only one of ``calls``, inside manual computations, refers to in its place.
+
+    Front ends make such a function for each manual computation. One whose signature carries shardings keeps them.
+    """
+    by_name = {symbol_name(f): f for f in functions}
+    for call in calls:
+        name = _mlir.ir.FlatSymbolRefAttr(call.attributes["callee"]).value
+        function = by_name.get(name)
+        if function is None or called[name] != 1 or not (is_private(function) or _BODY in name):
+            continue
+        if len(function.regions[0].blocks) != 1 or any(SHARDING in v.attributes for v in arguments(function)):
+            continue
+        _inline(call, function)
+        function.erase()
+
+
+def _inline(call: Any, function: Any) -> None:
+    block = function.regions[0].blocks[0]
+    *body, last = [view.operation for view in block]
+    for old, new in zip(block.arguments, call.operands, strict=True):
+        old.replace_all_uses_with(new)
+    for op in body:
+        op.move_before(call)
+    for old, new in zip(call.results, last.operands, strict=True):
+        old.replace_all_uses_with(new)
+    call.erase()
