@@ -49,23 +49,27 @@ class ManualComputations:
         # Annotations of the entries, exits and calls, taken off when first asked for.
         self._taken: dict[Any, tuple[Split, tuple[HloSharding, ...]]] = {}
         self._constraints: dict[Any, None] = {}
+        # Op -> its position.
+        self._copied: dict[Any, int] = {}
 
     def build(self, boundaries: Iterable[Any]) -> list[Any]:
         """Builds them in every block that holds one of ``boundaries``; returns the calls that stand inside."""
         calls = []
         for block in dict.fromkeys(op.block for op in boundaries):
             ops = [view.operation for view in block]
-            for part in parts_of(ops):
+            entries = [op for op in ops if _target(op) in ENTRIES]
+            parts = parts_of(ops)
+            for part in parts:
                 calls += [op for op in part.inside if op.name == "func.call"]
                 self._build(part)
-            self._clean(block)
+            self._clean([op for part in parts for op in part.exits] + entries)
         return calls
 
     def _build(self, part: Part) -> None:
         ir, context = _mlir.ir, _mlir.context()
         before = place_of(part)
         boundary = self._boundary(part)
-        constants, passed = captured(part)
+        computed, passed = captured(part)
         entered = [(o, r) for op in part.entries for o, r in zip(op.operands, op.results, strict=True)]
         operands = [self._unconstrained(o) for o, _ in entered] + passed
         for value in operands:
@@ -87,7 +91,8 @@ class ManualComputations:
         )
         block = made.regions[0].blocks.append(*(v.type for v in inner), arg_locs=[v.location for v in inner])
         renamed = dict(zip(inner, block.arguments, strict=True))
-        renamed |= {value: _clone_into(block, value) for value in constants}
+        for op in computed:
+            renamed |= zip(op.results, _cloned(op, block, renamed), strict=True)
         for op in part.inside:
             block.append(op)
             _rename(op, renamed)
@@ -97,15 +102,20 @@ class ManualComputations:
         for old, new in zip(outer, made.results, strict=True):
             old.replace_all_uses_with(new)
         self._counters.add("manual-computations")
-        for op in part.exits:
-            self._erase(op)
+        self._copied |= {op: part.free[op.results[0]] for op in computed}
 
-    def _clean(self, block: Any) -> None:
-        """Takes away the entries of ``block`` and the constraints that only they used."""
-        gone = [op for op in (view.operation for view in block) if _target(op) in ENTRIES] + list(self._constraints)
-        self._constraints.clear()
-        for op in gone:
+    def _clean(self, boundaries: list[Any]) -> None:
+        """Takes away ``boundaries``, the constraints that only they used, and ops of which only copies are used.
+
+        Not before all parts of a block are built, so that no new op can be mistaken for one of these.
+        """
+        for op in (*boundaries, *self._constraints):
             self._erase(op)
+        for op in sorted(self._copied, key=self._copied.__getitem__, reverse=True):
+            if all(next(result.uses, None) is None for result in op.results):
+                self._erase(op)
+        self._constraints.clear()
+        self._copied.clear()
 
     def _erase(self, op: Any) -> None:
         self._taken.pop(op, None)
@@ -210,10 +220,12 @@ def _target(op: Any) -> str:
     return target_of(op) if op.name in CUSTOM_CALLS else ""
 
 
-def _clone_into(block: Any, constant: Any) -> Any:
-    made = constant.owner.operation.clone()
+def _cloned(op: Any, block: Any, renamed: dict[Any, Any]) -> list[Any]:
+    """The results of a copy of ``op`` at the end of ``block``."""
+    made = op.clone().operation
     block.append(made)
-    return made.results[constant.result_number]
+    _rename(made, renamed)
+    return list(made.results)
 
 
 def _rename(op: Any, renamed: dict[Any, Any]) -> None:

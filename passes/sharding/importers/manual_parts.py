@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 from passes import _mlir
 from passes.errors import UserError
+from passes.program import purity
 from passes.program.walk import operations
 from passes.sharding.importers.scan import CUSTOM_CALLS, ENTRIES, EXITS, target_of
 
 _TERMINATORS = frozenset({"func.return", "stablehlo.return", "mhlo.return", "sdy.return"})
-_CONSTANTS = frozenset({"stablehlo.constant", "sdy.constant", "mhlo.constant"})
 
 
 @dataclass(eq=False)
@@ -23,11 +23,13 @@ class Part:
       entries: The calls whose results it reads, of which other parts may read, too.
       inside: The ops that move into it.
       exits: The calls that its results go to.
+      free: Values of the block that are computed from nothing, as constants, ``iota`` and ``partition_id`` are.
     """
 
     entries: dict[Any, None] = field(default_factory=dict)
     inside: list[Any] = field(default_factory=list)
     exits: list[Any] = field(default_factory=list)
+    free: dict[Any, int] = field(default_factory=dict)
     merged_into: Part | None = None
 
     @property
@@ -60,7 +62,9 @@ def parts_of(ops: list[Any]) -> list[Part]:
     entered: dict[Any, Any] = {}
     part_of: dict[Any, Part] = {}
     parts: list[Part] = []
-    for op in ops:
+    # Value -> position of its op.
+    free: dict[Any, int] = {}
+    for index, op in enumerate(ops):
         target = target_of(op) if op.name in CUSTOM_CALLS else ""
         if target in ENTRIES:
             entered.update(dict.fromkeys(op.results, op))
@@ -69,12 +73,14 @@ def parts_of(ops: list[Any]) -> list[Part]:
         read = dict.fromkeys(entered[v] for v in used if v in entered)
         found = [part_of[v] for v in used if v in part_of]
         if not read and not found and target not in EXITS:
+            if op.name in purity.PLAIN and all(v in free for v in used):
+                free.update(dict.fromkeys(op.results, index))
             continue
         if op.name in _TERMINATORS:
             first = next(iter(read)) if read else found[0].whole().first
             fail(first, "what is computed from this for each device is returned without a call that leads back to all")
         if not found:
-            found.append(Part())
+            found.append(Part(free=free))
             parts += found
         part = _joined(found)
         part.entries |= read
@@ -125,16 +131,22 @@ def _used(op: Any) -> list[Any]:
 
 
 def captured(part: Part) -> tuple[list[Any], list[Any]]:
-    """Constants and other values that the part uses and that are neither computed in it nor come in by its entries."""
+    """What the part needs from outside: ops that it computes for itself, in order, and values that are passed in.
+
+    What is computed from nothing belongs inside: there each device has its own ``partition_id``, and shapes are local.
+    """
     own = {result for op in (*part.entries, *part.inside) for result in op.results}
     used = [v for op in part.inside for v in _used(op)] + [v for op in part.exits for v in op.operands]
-    constants: list[Any] = []
-    others: list[Any] = []
-    for value in dict.fromkeys(used):
-        if value not in own:
-            is_block = isinstance(value.owner, _mlir.ir.Block)
-            (others if is_block or value.owner.name not in _CONSTANTS else constants).append(value)
-    return constants, others
+    outside = [v for v in dict.fromkeys(used) if v not in own]
+    computed: dict[Any, int] = {}
+    waiting = [v for v in outside if v in part.free]
+    while waiting:
+        value = waiting.pop()
+        op = value.owner.operation
+        if op not in computed:
+            computed[op] = part.free[value]
+            waiting += _used(op)
+    return sorted(computed, key=computed.__getitem__), [v for v in outside if v not in part.free]
 
 
 def place_of(part: Part) -> Any:
