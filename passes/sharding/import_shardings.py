@@ -132,11 +132,11 @@ class _Import:
         for op in self._found.ops:
             self._rewrite_op(op)
         self._replace_calls()
-        inside = self._build_manual()
         for function in self._functions:
             for key, values in function.values.items():
-                if any(v.attributes for v in values):
+                if key in function.op.attributes or any(v.attributes for v in values):
                     write(function.op, key, values)
+        inside = self._build_manual()
         # Functions may go here, so nothing is done to them afterwards.
         manual.inline_bodies(inside, self._found.functions, self._found.called)
         self._counters.add("meshes", self._table.added)

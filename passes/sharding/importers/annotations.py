@@ -149,7 +149,7 @@ class Annotations:
         found = [self.converter.convert(h, rank_of(t)) for h, t in zip(hlo, types, strict=True)]
         if all(f is None for f in found):
             return []
-        if None in found:
+        if any(f is None for f in found):
             raise Malformed("expected all results to be manual, or none")
         return found
 

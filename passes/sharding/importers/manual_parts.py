@@ -12,6 +12,8 @@ from passes.program import purity
 from passes.program.walk import operations
 from passes.sharding.importers.scan import CUSTOM_CALLS, ENTRIES, EXITS, target_of
 
+# Ops with another result on each device.
+_VARYING = frozenset({"stablehlo.partition_id", "stablehlo.replica_id", "mhlo.partition_id", "mhlo.replica_id"})
 _TERMINATORS = frozenset({"func.return", "stablehlo.return", "mhlo.return", "sdy.return"})
 
 
@@ -64,6 +66,7 @@ def parts_of(ops: list[Any]) -> list[Part]:
     parts: list[Part] = []
     # Value -> position of its op.
     free: dict[Any, int] = {}
+    varying: set[Any] = set()
     for index, op in enumerate(ops):
         target = target_of(op) if op.name in CUSTOM_CALLS else ""
         if target in ENTRIES:
@@ -73,12 +76,16 @@ def parts_of(ops: list[Any]) -> list[Part]:
         read = dict.fromkeys(entered[v] for v in used if v in entered)
         found = [part_of[v] for v in used if v in part_of]
         if not read and not found and target not in EXITS:
-            if op.name in purity.PLAIN and all(v in free for v in used):
+            varies = op.name in _VARYING or any(v in varying for v in used)
+            is_free = op.name in purity.PLAIN and all(v in free for v in used)
+            if is_free:
                 free.update(dict.fromkeys(op.results, index))
-            continue
+                varying.update(op.results if varies else ())
+            if is_free or not varies:
+                continue
         if op.name in _TERMINATORS:
-            first = next(iter(read)) if read else found[0].whole().first
-            fail(first, "what is computed from this for each device is returned without a call that leads back to all")
+            _check_returned(read, found)
+            continue
         if not found:
             found.append(Part(free=free))
             parts += found
@@ -91,12 +98,19 @@ def parts_of(ops: list[Any]) -> list[Part]:
             part.inside.append(op)
             part_of.update(dict.fromkeys(op.results, part))
     position = {op: i for i, op in enumerate(ops)}
-    whole = [part for part in parts if part.merged_into is None]
+    # A program may ask which device it runs on without being a manual part.
+    whole = [part for part in parts if part.merged_into is None and (part.entries or part.exits)]
     for part in whole:
         part.entries = dict.fromkeys(sorted(part.entries, key=position.__getitem__))
         part.inside.sort(key=position.__getitem__)
         part.exits.sort(key=position.__getitem__)
     return whole
+
+
+def _check_returned(read: dict[Any, None], parts: list[Part]) -> None:
+    """Raises an error if what a block returns is computed in a manual part, or read from an entry."""
+    for entry in [*read, *(entry for part in parts for entry in part.whole().entries)]:
+        fail(entry, "what is computed from this for each device is returned without a call that leads back to all")
 
 
 def _joined(parts: Iterable[Part]) -> Part:

@@ -11,7 +11,7 @@ from passes.program import purity
 from passes.program.entry import functions, is_declaration
 from passes.program.read import Program
 from passes.program.walk import operations
-from passes.sharding.importers.frontend import FRONTEND, PREFIX
+from passes.sharding.importers.frontend import FRONTEND, MANUAL_AXES, PREFIX
 from passes.sharding.importers.gspmd import HLO_SHARDING
 
 PARAMETERS, OUTPUT = "mhlo.spmd_parameters_shardings", "mhlo.spmd_output_sharding"
@@ -67,7 +67,9 @@ def scan(module: Any) -> Found:
             if name in CUSTOM_CALLS and (target := target_of(op)) in TARGETS:
                 found.calls.setdefault(target, []).append(op)
                 continue
-        if HLO_SHARDING in attributes or (FRONTEND in attributes and PREFIX in str(attributes[FRONTEND])):
+        frontend = str(attributes[FRONTEND]) if FRONTEND in attributes else ""
+        # A call of manual code that carries its shardings is read with the calls around it.
+        if HLO_SHARDING in attributes or (PREFIX in frontend and MANUAL_AXES not in frontend):
             found.ops.append(op)
     return found
 
