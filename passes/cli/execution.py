@@ -68,15 +68,15 @@ def copy_of(program: Program) -> Program:
     return read.parse(write.to_bytecode(program.module), program.source, allow_unregistered=allow)
 
 
-def executable(args: argparse.Namespace, program: Program) -> Program:
-    """``program``, its sharding annotations brought into plain ``sdy`` if the engine could not read them.
+def executable(program: Program) -> Program:
+    """``program``, its sharding annotations brought into plain ``sdy`` if XLA could not read them.
 
-    XLA reads most spellings in its own way, which shares nothing with ours, so it is left to that where it can.
+    It reads most spellings in its own way, which shares nothing with ours, so it is left to that where it can.
     """
     from passes.sharding.import_shardings import import_shardings
     from passes.sharding.importers.scan import needs_import_for_xla
 
-    if args.executor != "xla" or needs_import_for_xla(program):
+    if needs_import_for_xla(program):
         import_shardings(program)
     return program
 
@@ -98,7 +98,7 @@ def prove(
     from passes.execute.verify import verify
 
     found = verify(
-        executable(args, original), transformed, side_table,
+        executable(original), transformed, side_table,
         entry=entry, inputs=args.inputs, seed=args.seed, executor=make_executor(args), xla_partition=xla_partition,
     )
     # The error lists what differs, so it is not printed twice.

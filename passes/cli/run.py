@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from passes.program.entry import find_entry, results
 
     check_output(args.save or "-")
-    program = executable(args, read_input(args))
+    program = executable(read_input(args))
     executor = make_executor(args)
     given = inputs.make(program, args.inputs, args.seed, entry=args.entry)
     if args.save_intermediates is not None:

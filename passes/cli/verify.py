@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from passes.program.read import read
     from passes.sharding.import_shardings import import_shardings
 
-    original, transformed = executable(args, read(args.original)), executable(args, read(args.transformed))
+    original, transformed = executable(read(args.original)), executable(read(args.transformed))
     if args.xla_partition and annotated_devices(transformed) == 1:
         # XLA's own readers want the number of devices on the module.
         import_shardings(transformed)

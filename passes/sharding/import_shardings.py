@@ -149,11 +149,10 @@ class _Import:
         Shardy's shardings of the signature, which older importers of TensorFlow put there, are written at once.
         """
         attributes = self._module.attributes
-        location = self._module.location
         found: dict[str, list[tuple[HloSharding, ...]]] = {"arg_attrs": [], "res_attrs": []}
         for attribute, key in ((PARAMETERS, "arg_attrs"), (OUTPUT, "res_attrs")):
             if attribute in attributes:
-                found[key] = _listed(attributes[attribute], location, attribute)
+                found[key] = self._listed(attribute, key)
                 del attributes[attribute]
         if FRONTEND in attributes:
             split = self._annotations.frontend.split(attributes[FRONTEND])
@@ -163,6 +162,20 @@ class _Import:
                 del attributes[FRONTEND]
             elif split.texts:
                 attributes[FRONTEND] = split.rest
+        return found
+
+    def _listed(self, name: str, key: str) -> list[tuple[HloSharding, ...]]:
+        """The shardings in an attribute of the module: an array of strings, or one string, with a tuple if need be."""
+        attribute, location = self._module.attributes[name], self._module.location
+        if isinstance(attribute, _mlir.ir.ArrayAttr):
+            found = [hlo_shardings(a, location, name) for a in attribute]
+        else:
+            found = [(sharding,) for sharding in hlo_shardings(attribute, location, name)]
+        entry = self._entry()
+        if entry is not None and len(found) != len(entry.values[key]):
+            with quoting(name, str(attribute), location, "the module"):
+                count = len(entry.values[key])
+                raise Malformed(f"expected {count} shardings, as @{entry.name} has values, not {len(found)}")
         return found
 
     def _define_meshes(self, text: str | None) -> None:
@@ -213,9 +226,6 @@ class _Import:
         for function in self._functions:
             for key, values in function.values.items():
                 listed = module_shardings[key] if function is entry else []
-                if listed and len(listed) != len(values):
-                    with quoting(key, str(len(listed)), self._module.location, "the module"):
-                        raise Malformed(f"expected {len(values)} shardings, as @{function.name} has values")
                 for value in values:
                     self._rewrite_value(function, key, value, listed[value.index] if listed else ())
 
@@ -258,10 +268,3 @@ class _Import:
             return []
         return manual.ManualComputations(self._annotations, self._counters).build(boundaries)
 
-
-def _listed(attribute: Any, location: Any, name: str) -> list[tuple[HloSharding, ...]]:
-    """The shardings that an attribute of the module lists: an array of strings, or one string with a tuple."""
-    ir = _mlir.ir
-    if isinstance(attribute, ir.ArrayAttr):
-        return [hlo_shardings(a, location, name) for a in attribute]
-    return [(sharding,) for sharding in hlo_shardings(attribute, location, name)]
