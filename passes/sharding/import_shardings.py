@@ -131,12 +131,12 @@ class _Import:
         self._rewrite_values(module_shardings)
         for op in self._found.ops:
             self._rewrite_op(op)
-        self._replace_calls()
+        said_manual = self._replace_calls()
         for function in self._functions:
             for key, values in function.values.items():
                 if key in function.op.attributes or any(v.attributes for v in values):
                     write(function.op, key, values)
-        inside = self._build_manual()
+        inside = self._build_manual(said_manual)
         # Functions may go here, so nothing is done to them afterwards.
         manual.inline_bodies(inside, self._found.functions, self._found.called)
         self._counters.add("meshes", self._table.added)
@@ -250,9 +250,10 @@ class _Import:
                 calls.group(result, sharding.group, op).move_after(op)
                 self._counters.add("sharding-groups")
 
-    def _replace_calls(self) -> None:
+    def _replace_calls(self) -> dict[Any, HloSharding]:
+        """Replaces the custom calls about one value each; returns what GSPMD's said of manual ones."""
         replace = calls.Calls(self._annotations, self._counters)
-        results = {function.op: function.values["res_attrs"] for function in self._functions}
+        results = {function.name: function.values["res_attrs"] for function in self._functions}
         for op in self._found.of(frozenset({RESULT_SHARDING})):
             replace.result_sharding(op, results)
         for op in self._found.of(frozenset({GROUP})):
@@ -261,10 +262,11 @@ class _Import:
             replace.barrier(op)
         for op in self._found.of(CONSTRAINTS):
             replace.constraint(op)
+        return replace.manual
 
-    def _build_manual(self) -> list[Any]:
+    def _build_manual(self, said_manual: dict[Any, HloSharding]) -> list[Any]:
         boundaries = self._found.of(ENTRIES | EXITS)
         if not boundaries:
             return []
-        return manual.ManualComputations(self._annotations, self._counters).build(boundaries)
+        return manual.ManualComputations(self._annotations, said_manual, self._counters).build(boundaries)
 

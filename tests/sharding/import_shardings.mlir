@@ -391,6 +391,24 @@ module attributes {mhlo.num_partitions = 2 : i32} {
 
 // -----
 
+// Without operands only the call before the exit says that the code is manual.
+// CHECK: func.func @no_operands
+// CHECK-NEXT: sdy.manual_computation() in_shardings=[] out_shardings=[<@mesh, [{"_axis_0"}]>] manual_axes={"_axis_0", "_axis_1"} () {
+// CHECK-NEXT: stablehlo.partition_id
+func.func @no_operands() -> tensor<8xui32> {
+  %0 = call @shmap_body() : () -> tensor<2xui32>
+  %1 = stablehlo.custom_call @Sharding(%0) {mhlo.sharding = "{manual}"} : (tensor<2xui32>) -> tensor<2xui32>
+  %2 = stablehlo.custom_call @SPMDShardToFullShape(%1) {mhlo.sharding = "{devices=[4,2]<=[8] last_tile_dim_replicate}"} : (tensor<2xui32>) -> tensor<8xui32>
+  return %2 : tensor<8xui32>
+}
+func.func private @shmap_body() -> tensor<2xui32> {
+  %0 = stablehlo.partition_id : tensor<ui32>
+  %1 = stablehlo.broadcast_in_dim %0, dims = [] : (tensor<ui32>) -> tensor<2xui32>
+  return %1 : tensor<2xui32>
+}
+
+// -----
+
 // Manual over one axis only.
 // CHECK: sdy.mesh @mesh = <["_axis_0"=2, "_axis_1"=4]>
 // CHECK: sdy.manual_computation(%arg0) in_shardings=[<@mesh, [{"_axis_0"}, {?}]>] out_shardings=[<@mesh, [{"_axis_0"}, {?}]>] manual_axes={"_axis_0"} (%arg1: tensor<4x8xf32>) {

@@ -119,19 +119,23 @@ class Annotations:
                 self._set(op, self._per_result(hlo, types))
         return hlo
 
-    def take(self, op: Any) -> tuple[Split, tuple[HloSharding, ...]]:
-        """Takes the foreign annotations off an op: Shardy's texts, and GSPMD's shardings unless overruled."""
+    def read(self, op: Any) -> tuple[Split, tuple[HloSharding, ...]]:
+        """The foreign annotations of an op: Shardy's texts, and GSPMD's shardings unless overruled."""
         attributes = op.attributes
-        hlo = self.needs(attributes, op.location, op.name)
+        split = self.frontend.split(attributes[FRONTEND]) if FRONTEND in attributes else Split({}, None)
+        return split, self.needs(attributes, op.location, op.name)
+
+    def take(self, op: Any) -> tuple[Split, tuple[HloSharding, ...]]:
+        """Takes the foreign annotations off an op and returns them as `read` does."""
+        attributes = op.attributes
+        split, hlo = self.read(op)
         if HLO_SHARDING in attributes:
             del attributes[HLO_SHARDING]
-        if FRONTEND not in attributes:
-            return Split({}, None), hlo
-        split = self.frontend.split(attributes[FRONTEND])
-        if split.rest is None:
-            del attributes[FRONTEND]
-        elif split.texts:
-            attributes[FRONTEND] = split.rest
+        if split.texts:
+            if split.rest is None:
+                del attributes[FRONTEND]
+            else:
+                attributes[FRONTEND] = split.rest
         return split, hlo
 
     def _set(self, op: Any, shardings: list[Any]) -> None:

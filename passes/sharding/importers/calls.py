@@ -6,21 +6,26 @@ from typing import Any
 
 from passes import _mlir
 from passes.pipeline.base import Counters
-from passes.program.entry import Value
+from passes.program.entry import Value, symbol_name
 from passes.program.types import i64_attr
 from passes.sharding.importers.annotations import Annotations, quoting
 from passes.sharding.importers.frontend import DIRECTION, FRONTEND, GROUP_ID, Split
-from passes.sharding.importers.hlo_sharding import Malformed
+from passes.sharding.importers.hlo_sharding import HloSharding, Malformed
 from passes.sharding.signature import SHARDING
 
-# Function -> its results.
-Results = dict[Any, list[Value]]
+# Name of a function -> its results.
+Results = dict[str, list[Value]]
 
 
 class Calls:
-    """Replaces annotating custom calls."""
+    """Replaces annotating custom calls.
+
+    Attributes:
+      manual: What GSPMD's ``@Sharding`` said of values, where it said that they are manual.
+    """
 
     def __init__(self, annotations: Annotations, counters: Counters) -> None:
+        self.manual: dict[Any, HloSharding] = {}
         self._annotations = annotations
         self._counters = counters
 
@@ -39,15 +44,20 @@ class Calls:
         if hlo and hlo[0].group is not None:
             group(op.operands[0], hlo[0].group, op)
             self._counters.add("sharding-groups")
+        value = op.operands[0]
         if sharding is None:
-            self._replace(op, op.operands[0], "an annotation that nothing is left of")
+            self._replace(op, value, "an annotation that nothing is left of")
         else:
-            self._constrain(op, sharding, split)
+            value = self._constrain(op, sharding, split)
+        if hlo and hlo[0].is_manual:
+            self.manual[value] = hlo[0]
 
-    def _constrain(self, op: Any, sharding: Any, split: Split) -> None:
+    def _constrain(self, op: Any, sharding: Any, split: Split) -> Any:
         attributes = {"sharding": sharding} | ({} if split.rest is None else {FRONTEND: split.rest})
-        self._replace(op, _create("sdy.sharding_constraint", op, attributes), "turned into sdy.sharding_constraint")
+        value = _create("sdy.sharding_constraint", op, attributes)
+        self._replace(op, value, "turned into sdy.sharding_constraint")
         self._counters.add("constraints")
+        return value
 
     def result_sharding(self, op: Any, results: Results) -> None:
         """``@xla.sdy.FuncResultSharding`` -> the sharding of the results that its value is returned as.
@@ -64,7 +74,7 @@ class Calls:
         for use in op.results[0].uses:
             owner = use.owner.operation
             if owner.name == "func.return":
-                results[owner.parent.operation][use.operand_number].attributes[SHARDING] = sharding
+                results[symbol_name(owner.parent)][use.operand_number].attributes[SHARDING] = sharding
             else:
                 elsewhere = True
         if elsewhere:

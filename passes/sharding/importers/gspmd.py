@@ -90,25 +90,19 @@ class Converter:
         closed = tuple(is_closed and dim not in unspecified for dim, is_closed in enumerate(given))
         return _attribute(name, self._table, dims, closed, named.replicated, named.unreduced)
 
-    def manual_axes(self, sharding: HloSharding) -> tuple[str, tuple[str, ...]] | None:
-        """The mesh, and the axes of it, that ``sharding`` says code is manual over; ``None`` if it is over none.
+    def manual_axes(self, sharding: HloSharding) -> tuple[str, ...]:
+        """The mesh axes that ``sharding``, which says so of some, says code is manual over.
 
         Raises:
           Malformed: it is over a part of an axis only.
         """
         layout = sharding.layout
-        if isinstance(layout, Uniform):
-            if layout.kind != "manual":
-                return None
-            name = self._table.default()
-            return name, tuple(self._table.named[name].sizes)
-        if isinstance(layout, Tiled) and "manual" in layout.subgroups:
+        if isinstance(layout, Tiled):
             name, dims = self._table.expressed(layout)
-            return name, _whole(_of_subgroup(layout, dims, "manual"), self._table.named[name])
-        if isinstance(layout, Named) and (layout.manual or layout.whole == "manual"):
-            axes = layout.manual or tuple(map(layout.mesh.axis, layout.mesh.sizes))
-            return self._table.name_of(layout.mesh), _whole(axes, layout.mesh)
-        return None
+            return _whole(_of_subgroup(layout, dims, "manual"), self._table.named[name])
+        if isinstance(layout, Named) and layout.mesh.axes:
+            return _whole(layout.manual or tuple(map(layout.mesh.axis, layout.mesh.sizes)), layout.mesh)
+        return tuple(self._table.named[self._table.default()].sizes)
 
 
 def _check_rank(given: int, rank: int) -> None:

@@ -91,6 +91,16 @@ class HloSharding:
     text: str = field(default="", compare=False)
 
     @property
+    def is_manual(self) -> bool:
+        """Whether it is about code that is written for each device of some axes."""
+        layout = self.layout
+        if isinstance(layout, Tiled):
+            return "manual" in layout.subgroups
+        if isinstance(layout, Named):
+            return bool(layout.manual) or layout.whole == "manual"
+        return layout == Uniform("manual")
+
+    @property
     def is_only_group(self) -> bool:
         """Whether it says nothing but which values it goes with."""
         return self.group is not None and self.layout == Uniform("unknown")

@@ -20,7 +20,7 @@ from passes.pipeline.base import Counters
 from passes.program.entry import arguments, is_private, symbol_name
 from passes.program.walk import operations
 from passes.sharding.importers.annotations import Annotations, quoting, rank_of, unspecified_dims
-from passes.sharding.importers.frontend import IN_SHARDINGS, MANUAL_AXES, OUT_SHARDINGS, Split
+from passes.sharding.importers.frontend import IN_SHARDINGS, MANUAL_AXES, OUT_SHARDINGS
 from passes.sharding.importers.gspmd import HLO_SHARDING
 from passes.sharding.importers.hlo_sharding import HloSharding, Malformed
 from passes.sharding.importers.manual_parts import Part, captured, check_order, fail, parts_of, place_of
@@ -43,13 +43,14 @@ class _Boundary:
 class ManualComputations:
     """Builds the manual computations of a module whose annotating calls are replaced already."""
 
-    def __init__(self, annotations: Annotations, counters: Counters) -> None:
+    def __init__(
+        self, annotations: Annotations, manual: dict[Any, HloSharding], counters: Counters
+    ) -> None:
+        self._said_manual = manual
         self._annotations = annotations
         self._counters = counters
-        # Annotations of the entries, exits and calls, taken off when first asked for.
-        self._taken: dict[Any, tuple[Split, tuple[HloSharding, ...]]] = {}
+        # Ops by their first result, because the hash of an op follows its operands and attributes.
         self._constraints: dict[Any, None] = {}
-        # Op -> its position.
         self._copied: dict[Any, int] = {}
 
     def build(self, boundaries: Iterable[Any]) -> list[Any]:
@@ -102,23 +103,26 @@ class ManualComputations:
         for old, new in zip(outer, made.results, strict=True):
             old.replace_all_uses_with(new)
         self._counters.add("manual-computations")
-        self._copied |= {op: part.free[op.results[0]] for op in computed}
+        self._copied |= {op.results[0]: part.free[op.results[0]] for op in computed}
+        for op in part.inside:
+            if op.name == "func.call":
+                self._annotations.take(op)
 
     def _clean(self, boundaries: list[Any]) -> None:
         """Takes away ``boundaries``, the constraints that only they used, and ops of which only copies are used.
 
         Not before all parts of a block are built, so that no new op can be mistaken for one of these.
         """
-        for op in (*boundaries, *self._constraints):
+        for op in (*boundaries, *(value.owner.operation for value in self._constraints)):
             self._erase(op)
-        for op in sorted(self._copied, key=self._copied.__getitem__, reverse=True):
+        for value in sorted(self._copied, key=self._copied.__getitem__, reverse=True):
+            op = value.owner.operation
             if all(next(result.uses, None) is None for result in op.results):
                 self._erase(op)
         self._constraints.clear()
         self._copied.clear()
 
     def _erase(self, op: Any) -> None:
-        self._taken.pop(op, None)
         self._counters.removed(op, "turned into sdy.manual_computation")
         op.erase()
 
@@ -136,30 +140,26 @@ class ManualComputations:
         outs = [s for op in part.exits for s in self._shardings(op, OUT_SHARDINGS, list(op.results), call)]
         return _Boundary(ins, outs, found[0])
 
-    def _take(self, op: Any) -> tuple[Split, tuple[HloSharding, ...]]:
-        if op not in self._taken:
-            self._taken[op] = self._annotations.take(op)
-        return self._taken[op]
-
     def _manual_axes(self, op: Any) -> Any:
-        split, hlo = self._take(op)
+        split, hlo = self._annotations.read(op)
         text = split.texts.get(MANUAL_AXES)
         if text is not None:
             with quoting(MANUAL_AXES, text, op.location, op.name):
                 return self._annotations.frontend.manual_axes(text)
-        if hlo and op.name != "func.call":
-            with quoting(HLO_SHARDING, hlo[0].text, op.location, op.name):
-                found = self._annotations.converter.manual_axes(hlo[0])
-            if found is not None:
-                axes = ", ".join(f'"{axis}"' for axis in found[1])
-                return _mlir.ir.Attribute.parse(f"#sdy<manual_axes{{{axes}}}>", _mlir.context())
-        return None
+        # Before an exit GSPMD says once more that its operand is manual, which counts if there is no entry.
+        before = (self._said_manual[v] for v in op.operands if v in self._said_manual)
+        said = next((h for h in (*hlo, *before) if h.is_manual), None)
+        if said is None:
+            return None
+        with quoting(HLO_SHARDING, said.text, op.location, op.name):
+            axes = ", ".join(f'"{axis}"' for axis in self._annotations.converter.manual_axes(said))
+        return _mlir.ir.Attribute.parse(f"#sdy<manual_axes{{{axes}}}>", _mlir.context())
 
     def _shardings(self, op: Any, key: str, values: list[Any], call: Any) -> list[Any]:
         """The shardings of the global ``values`` at a boundary: its operands or its results."""
-        split, hlo = self._take(op)
+        split, hlo = self._annotations.read(op)
         types = [v.type for v in values]
-        for source in (split, *([self._take(call)[0]] if call else [])):
+        for source in (split, *([self._annotations.read(call)[0]] if call else [])):
             text = source.texts.get(key)
             if text is not None:
                 with quoting(key, text, op.location, op.name):
@@ -199,7 +199,7 @@ class ManualComputations:
             return value
         if any(_target(use.owner.operation) not in ENTRIES for use in value.uses):
             return value
-        self._constraints[owner.operation] = None
+        self._constraints[value] = None
         return owner.operation.operands[0]
 
     def _whole(self, value: Any, boundary: _Boundary) -> Any:
