@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from passes.execute.executor import Executor
+from passes.execute.inputs import make
 from passes.execute.verify import verify
-from passes.program.read import parse
+from passes.program.read import parse, read
 from passes.sharding.import_shardings import import_shardings
 
 PARTITIONS = "mhlo.num_partitions = 8 : i32, mhlo.num_replicas = 1 : i32"
@@ -110,6 +112,22 @@ def test_as_before(before: str) -> None:
     assert import_shardings(imported)
     report = verify(parse(before), imported, inputs="exact", xla_partition=True)
     assert report.ok, "\n".join(report.lines())
+
+
+# What JAX 0.10.2 lowers for GSPMD (`jax_use_shardy_partitioner=False`): shard_map nested, in a scan, over one of two
+# axes, with several results and operands; shard_alike; a mesh whose devices have an order of their own.
+INPUTS = sorted((Path(__file__).parent / "inputs").glob("gspmd_*.mlir"))
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
+def test_what_jax_lowers(path: Path) -> None:
+    before, imported = read(str(path)), read(str(path))
+    assert import_shardings(imported)
+    inputs = make(before, "exact", 0).arrays
+    expected, got = (Executor().run_partitioned(program, inputs, 8) for program in (before, imported))
+    assert expected
+    for left, right in zip(expected, got, strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 def shard_map(sharding: str, tiles: tuple[int, ...]) -> str:

@@ -146,14 +146,17 @@ class ManualComputations:
         if text is not None:
             with quoting(MANUAL_AXES, text, op.location, op.name):
                 return self._annotations.frontend.manual_axes(text)
-        # Before an exit GSPMD says once more that its operand is manual, which counts if there is no entry.
-        before = (self._said_manual[v] for v in op.operands if v in self._said_manual)
-        said = next((h for h in (*hlo, *before) if h.is_manual), None)
-        if said is None:
+        before = tuple(self._said_manual[v] for v in op.operands if v in self._said_manual)
+        # GSPMD says inside, behind an entry and before an exit, over which axes it is manual in all. Outside it is so
+        # over those of a manual computation around this one.
+        inside, outside = (hlo, before) if _target(op) in ENTRIES else (before, hlo)
+        if op.name == "func.call" or not inside or not inside[0].is_manual:
             return None
-        with quoting(HLO_SHARDING, said.text, op.location, op.name):
-            axes = ", ".join(f'"{axis}"' for axis in self._annotations.converter.manual_axes(said))
-        return _mlir.ir.Attribute.parse(f"#sdy<manual_axes{{{axes}}}>", _mlir.context())
+        with quoting(HLO_SHARDING, inside[0].text, op.location, op.name):
+            axes = self._annotations.converter.manual_axes(inside[0])
+        known = self._annotations.converter.manual_axes(outside[0]) if outside and outside[0].is_manual else ()
+        names = ", ".join(f'"{axis}"' for axis in axes if axis not in known)
+        return _mlir.ir.Attribute.parse(f"#sdy<manual_axes{{{names}}}>", _mlir.context())
 
     def _shardings(self, op: Any, key: str, values: list[Any], call: Any) -> list[Any]:
         """The shardings of the global ``values`` at a boundary: its operands or its results."""
