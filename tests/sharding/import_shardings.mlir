@@ -39,6 +39,15 @@ module @strings attributes {mhlo.frontend_attributes = {other = "stays", xla.sdy
 
 // -----
 
+// What an exporter derived is not even looked at, here a tile assignment of another rank.
+// CHECK: func.func @derived(%arg0: tensor<1x8x16xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"x"}, {}]>})
+sdy.mesh @mesh = <["x"=2]>
+func.func @derived(%arg0: tensor<1x8x16xf32> {mhlo.frontend_attributes = {xla.sdy.sharding = "#sdy.sharding<@mesh, [{}, {\22x\22}, {}]>"}, mhlo.sharding = "{devices=[1,2]<=[2]}"}) {
+  return
+}
+
+// -----
+
 // A mesh inside a sharding becomes one of the module; equal ones become one, and the devices' own order goes without ids.
 // CHECK: sdy.mesh @mesh = <["x"=4]>
 // CHECK-NEXT: sdy.mesh @maximal_mesh_3 = <[], device_ids=[3]>
