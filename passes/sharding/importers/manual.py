@@ -43,10 +43,8 @@ class _Boundary:
 class ManualComputations:
     """Builds the manual computations of a module whose annotating calls are replaced already."""
 
-    def __init__(
-        self, annotations: Annotations, manual: dict[Any, HloSharding], counters: Counters
-    ) -> None:
-        self._said_manual = manual
+    def __init__(self, annotations: Annotations, said_manual: dict[Any, HloSharding], counters: Counters) -> None:
+        self._said_manual = said_manual
         self._annotations = annotations
         self._counters = counters
         # Ops by their first result, because the hash of an op follows its operands and attributes.
@@ -67,39 +65,10 @@ class ManualComputations:
         return calls
 
     def _build(self, part: Part) -> None:
-        ir, context = _mlir.ir, _mlir.context()
-        before = place_of(part)
-        boundary = self._boundary(part)
         computed, passed = captured(part)
-        entered = [(o, r) for op in part.entries for o, r in zip(op.operands, op.results, strict=True)]
-        operands = [self._unconstrained(o) for o, _ in entered] + passed
-        for value in operands:
-            check_order(value, before, part)
-        inner = [r for _, r in entered] + passed
-        outer = [result for op in part.exits for result in op.results]
-        made = ir.Operation.create(
-            "sdy.manual_computation",
-            results=[v.type for v in outer],
-            operands=operands,
-            attributes={
-                "in_shardings": self._per_value([*boundary.ins, *(self._whole(v, boundary) for v in passed)]),
-                "out_shardings": self._per_value(boundary.outs),
-                "manual_axes": boundary.manual_axes,
-            },
-            loc=(part.inside[0] if part.inside else part.first).location,
-            regions=1,
-            ip=ir.InsertionPoint(before),
-        )
-        block = made.regions[0].blocks.append(*(v.type for v in inner), arg_locs=[v.location for v in inner])
-        renamed = dict(zip(inner, block.arguments, strict=True))
-        for op in computed:
-            renamed |= zip(op.results, _cloned(op, block, renamed), strict=True)
-        for op in part.inside:
-            block.append(op)
-            _rename(op, renamed)
-        returned = [renamed.get(v, v) for op in part.exits for v in op.operands]
-        with ir.InsertionPoint(block), ir.Location.unknown(context):
-            ir.Operation.create("sdy.return", operands=returned)
+        made, inner = self._create(part, passed)
+        _fill(made, part, inner, computed)
+        outer = (result for op in part.exits for result in op.results)
         for old, new in zip(outer, made.results, strict=True):
             old.replace_all_uses_with(new)
         self._counters.add("manual-computations")
@@ -107,6 +76,29 @@ class ManualComputations:
         for op in part.inside:
             if op.name == "func.call":
                 self._annotations.take(op)
+
+    def _create(self, part: Part, passed: list[Any]) -> tuple[Any, list[Any]]:
+        """The op without its code, and the values that its block arguments stand for, those ``passed`` at the end."""
+        before = place_of(part)
+        boundary = self._boundary(part)
+        entered = [(o, r) for op in part.entries for o, r in zip(op.operands, op.results, strict=True)]
+        operands = [self._unconstrained(o) for o, _ in entered] + passed
+        for value in operands:
+            check_order(value, before, part)
+        made = _mlir.ir.Operation.create(
+            "sdy.manual_computation",
+            results=[result.type for op in part.exits for result in op.results],
+            operands=operands,
+            attributes={
+                "in_shardings": _per_value([*boundary.ins, *(self._whole(v, boundary) for v in passed)]),
+                "out_shardings": _per_value(boundary.outs),
+                "manual_axes": boundary.manual_axes,
+            },
+            loc=(part.inside[0] if part.inside else part.first).location,
+            regions=1,
+            ip=_mlir.ir.InsertionPoint(before),
+        )
+        return made, [r for _, r in entered] + passed
 
     def _clean(self, boundaries: list[Any]) -> None:
         """Takes away ``boundaries``, the constraints that only they used, and ops of which only copies are used.
@@ -212,11 +204,27 @@ class ManualComputations:
         mesh: Mesh = self._annotations.table.named[name]
         return sharding_to_attr(name, Sharding(mesh, ((),) * rank_of(value.type)))
 
-    def _per_value(self, shardings: list[Any]) -> Any:
-        return _mlir.sdy.TensorShardingPerValueAttr.get(shardings, context=_mlir.context())
-
 
 # -- moving ops --------------------------------------------------------------------------------------------------------
+
+
+def _fill(made: Any, part: Part, inner: list[Any], computed: list[Any]) -> None:
+    """Gives a manual computation its block: copies of the ops ``computed``, then the ops inside the part."""
+    ir = _mlir.ir
+    block = made.regions[0].blocks.append(*(v.type for v in inner), arg_locs=[v.location for v in inner])
+    renamed = dict(zip(inner, block.arguments, strict=True))
+    for op in computed:
+        renamed |= zip(op.results, _cloned(op, block, renamed), strict=True)
+    for op in part.inside:
+        block.append(op)
+        _rename(op, renamed)
+    returned = [renamed.get(v, v) for op in part.exits for v in op.operands]
+    with ir.InsertionPoint(block), ir.Location.unknown(_mlir.context()):
+        ir.Operation.create("sdy.return", operands=returned)
+
+
+def _per_value(shardings: list[Any]) -> Any:
+    return _mlir.sdy.TensorShardingPerValueAttr.get(shardings, context=_mlir.context())
 
 
 def _target(op: Any) -> str:
