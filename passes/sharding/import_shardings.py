@@ -32,6 +32,7 @@ from passes.sharding.importers.scan import (
     Found,
     is_foreign,
     scan,
+    title_of,
 )
 from passes.sharding.signature import SHARDING, by_attribute, write
 
@@ -216,7 +217,7 @@ class _Import:
                     title, location = function.title(key, value), function.location(key, value)
                     needed += self._annotations.needs(value.attributes, location, title)
         for op in [*self._found.ops, *(op for ops in self._found.calls.values() for op in ops)]:
-            needed += self._annotations.needs(op.attributes, op.location, op.name)
+            needed += self._annotations.needs(op.attributes, op.location, title_of(op))
         self._annotations.converter.prepare(needed)
 
     # -- functions and ops -----------------------------------------------------------------------------------------

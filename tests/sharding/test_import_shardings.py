@@ -56,7 +56,7 @@ REFUSED: dict[str, tuple[str, tuple[int, int], str]] = {
         "stablehlo.tanh: cannot read mhlo.sharding = '{maximal}': expected 'device=' at '}'"),
     "GSPMD on a call": (
         module(f'%0 = {call("Sharding", "mhlo.sharding = 3 : i32")}'), (4, 6),
-        "stablehlo.custom_call: cannot read mhlo.sharding = '3 : i32': expected a string"),
+        "@Sharding: cannot read mhlo.sharding = '3 : i32': expected a string"),
     "GSPMD of another rank": (
         module(argument='mhlo.sharding = "{devices=[2,4,1]<=[8]}"'), (3, 17),
         "'{devices=[2,4,1]<=[8]}': expected a sharding of 2 dimensions, as the tensor has, not of 3"),
@@ -111,7 +111,8 @@ REFUSED: dict[str, tuple[str, tuple[int, int], str]] = {
         '"mesh_idx_2" is beyond the axes of its mesh, which are a, b'),
     "a group's number": (
         module(call("xla.sdy.ShardingGroup", frontend(sharding_group_id="x"), types=f"({T}) -> ()")), (4, 1),
-        "cannot read xla.sdy.sharding_group_id = 'x': expected attribute value; expected something like 21 : i64"),
+        "@xla.sdy.ShardingGroup: cannot read xla.sdy.sharding_group_id = 'x': expected attribute value; expected something "
+        "like 21 : i64"),
     "a group without a number": (
         module(call("xla.sdy.ShardingGroup", "has_side_effect = true", types=f"({T}) -> ()")), (4, 1), "21 : i64"),
     "a barrier's direction": (

@@ -20,6 +20,7 @@ from passes.sharding.importers.frontend import SHARDING as FRONTEND_SHARDING
 from passes.sharding.importers.gspmd import HLO_SHARDING, Converter
 from passes.sharding.importers.hlo_sharding import HloSharding, Malformed
 from passes.sharding.importers.mesh_table import MeshTable
+from passes.sharding.importers.scan import title_of
 from passes.sharding.signature import SHARDING
 
 RULE = "sdy.sharding_rule"
@@ -100,7 +101,7 @@ class Annotations:
 
     def rewrite_op(self, op: Any) -> tuple[HloSharding, ...]:
         """Replaces the annotations of an op by ``sdy.sharding`` and ``sdy.sharding_rule``; returns GSPMD's, if any."""
-        title = op.name
+        title = title_of(op)
         split, hlo = self.take(op)
         rule = split.texts.get(SHARDING_RULE)
         if rule is not None:
@@ -123,7 +124,7 @@ class Annotations:
         """The foreign annotations of an op: Shardy's texts, and GSPMD's shardings unless overruled."""
         attributes = op.attributes
         split = self.frontend.split(attributes[FRONTEND]) if FRONTEND in attributes else Split({}, None)
-        return split, self.needs(attributes, op.location, op.name)
+        return split, self.needs(attributes, op.location, title_of(op))
 
     def take(self, op: Any) -> tuple[Split, tuple[HloSharding, ...]]:
         """Takes the foreign annotations off an op and returns them as `read` does."""
@@ -167,11 +168,11 @@ class Annotations:
         type = op.results[0].type
         text = split.texts.get(FRONTEND_SHARDING)
         if text is not None:
-            with quoting(FRONTEND_SHARDING, text, op.location, op.name):
+            with quoting(FRONTEND_SHARDING, text, op.location, title_of(op)):
                 return self.frontend.sharding(text, type)
         if not hlo:
             return None
-        with quoting(HLO_SHARDING, _spelled(hlo), op.location, op.name):
+        with quoting(HLO_SHARDING, _spelled(hlo), op.location, title_of(op)):
             if len(hlo) != 1:
                 raise Malformed(f"expected the sharding of one tensor, not a tuple of {len(hlo)}")
             if hlo[0].is_only_group:

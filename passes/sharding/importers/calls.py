@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from passes import _mlir
+from passes.errors import UserError
 from passes.pipeline.base import Counters
 from passes.program.entry import Value, symbol_name
 from passes.program.types import i64_attr
 from passes.sharding.importers.annotations import Annotations, quoting
 from passes.sharding.importers.frontend import DIRECTION, FRONTEND, GROUP_ID, Split
 from passes.sharding.importers.hlo_sharding import HloSharding, Malformed
+from passes.sharding.importers.scan import target_of, title_of
 from passes.sharding.signature import SHARDING
 
 # Name of a function -> its results.
@@ -87,7 +89,7 @@ class Calls:
         """``@xla.sdy.ShardingGroup`` -> ``sdy.sharding_group``."""
         split, _ = self._annotations.take(op)
         text = split.texts.get(GROUP_ID, "")
-        with quoting(GROUP_ID, text, op.location, op.name):
+        with quoting(GROUP_ID, text, op.location, title_of(op)):
             if len(op.operands) != 1 or any(next(result.uses, None) is not None for result in op.results):
                 raise Malformed("expected one operand and no result that is used")
             group(op.operands[0], self._annotations.frontend.integer(GROUP_ID, text), op)
@@ -101,7 +103,7 @@ class Calls:
             raise_one_value(op)
         split, _ = self._annotations.take(op)
         text = split.texts.get(DIRECTION, "")
-        with quoting(DIRECTION, text, op.location, op.name):
+        with quoting(DIRECTION, text, op.location, title_of(op)):
             direction = self._annotations.frontend.integer(DIRECTION, text)
             if not 0 <= direction <= _LAST_DIRECTION:
                 raise Malformed(f"expected 0 (none), 1 (forward), 2 (backward) or {_LAST_DIRECTION} (both)")
@@ -149,9 +151,6 @@ def _is_of_one_value(op: Any) -> bool:
 
 def raise_one_value(op: Any) -> None:
     """Raises the error for an annotating call of another form than operand -> the same value."""
-    from passes.errors import UserError
-    from passes.sharding.importers.scan import target_of
-
     raise UserError(
         f"expected @{target_of(op)} to return its only operand, not ({', '.join(str(o.type) for o in op.operands)}) -> "
         f"({', '.join(str(r.type) for r in op.results)})",

@@ -24,7 +24,7 @@ from passes.sharding.importers.frontend import IN_SHARDINGS, MANUAL_AXES, OUT_SH
 from passes.sharding.importers.gspmd import HLO_SHARDING
 from passes.sharding.importers.hlo_sharding import HloSharding, Malformed
 from passes.sharding.importers.manual_parts import Part, captured, check_order, fail, parts_of, place_of
-from passes.sharding.importers.scan import CUSTOM_CALLS, ENTRIES, target_of
+from passes.sharding.importers.scan import CUSTOM_CALLS, ENTRIES, target_of, title_of
 from passes.sharding.mesh import Mesh, Sharding, sharding_to_attr
 from passes.sharding.signature import SHARDING
 
@@ -136,7 +136,7 @@ class ManualComputations:
         split, hlo = self._annotations.read(op)
         text = split.texts.get(MANUAL_AXES)
         if text is not None:
-            with quoting(MANUAL_AXES, text, op.location, op.name):
+            with quoting(MANUAL_AXES, text, op.location, title_of(op)):
                 return self._annotations.frontend.manual_axes(text)
         before = tuple(self._said_manual[v] for v in op.operands if v in self._said_manual)
         # GSPMD says inside, behind an entry and before an exit, over which axes it is manual in all. Outside it is so
@@ -144,7 +144,7 @@ class ManualComputations:
         inside, outside = (hlo, before) if _target(op) in ENTRIES else (before, hlo)
         if op.name == "func.call" or not inside or not inside[0].is_manual:
             return None
-        with quoting(HLO_SHARDING, inside[0].text, op.location, op.name):
+        with quoting(HLO_SHARDING, inside[0].text, op.location, title_of(op)):
             axes = self._annotations.converter.manual_axes(inside[0])
         known = self._annotations.converter.manual_axes(outside[0]) if outside and outside[0].is_manual else ()
         names = ", ".join(f'"{axis}"' for axis in axes if axis not in known)
@@ -157,13 +157,13 @@ class ManualComputations:
         for source in (split, *([self._annotations.read(call)[0]] if call else [])):
             text = source.texts.get(key)
             if text is not None:
-                with quoting(key, text, op.location, op.name):
+                with quoting(key, text, op.location, title_of(op)):
                     return self._annotations.frontend.per_value(key, text, types)
         if key == IN_SHARDINGS:
             return [self._known(op, v) for v in values]
         if not hlo:
             fail(op, f"@{target_of(op)} carries no {HLO_SHARDING} and no {OUT_SHARDINGS}")
-        with quoting(HLO_SHARDING, hlo[0].text, op.location, op.name):
+        with quoting(HLO_SHARDING, hlo[0].text, op.location, title_of(op)):
             found = self._annotations.converter.convert(hlo[0], rank_of(types[0]), unspecified_dims(op))
             if found is None:
                 raise Malformed("expected how the whole tensor is sharded")

@@ -79,6 +79,11 @@ def target_of(op: Any) -> str:
     return str(_mlir.ir.StringAttr(op.attributes["call_target_name"]).value)
 
 
+def title_of(op: Any) -> str:
+    """How messages call an op: a custom call by its target."""
+    return f"@{target_of(op)}" if op.name in CUSTOM_CALLS else str(op.name)
+
+
 def is_foreign(program: Program) -> bool:
     """Whether ``program`` has annotations that are no plain ``sdy``.
 
