@@ -111,8 +111,8 @@ REFUSED: dict[str, tuple[str, tuple[int, int], str]] = {
         '"mesh_idx_2" is beyond the axes of its mesh, which are a, b'),
     "a group's number": (
         module(call("xla.sdy.ShardingGroup", frontend(sharding_group_id="x"), types=f"({T}) -> ()")), (4, 1),
-        "@xla.sdy.ShardingGroup: cannot read xla.sdy.sharding_group_id = 'x': expected attribute value; expected something "
-        "like 21 : i64"),
+        "@xla.sdy.ShardingGroup: cannot read xla.sdy.sharding_group_id = 'x': expected attribute value; expected "
+        "something like 21 : i64"),
     "a group without a number": (
         module(call("xla.sdy.ShardingGroup", "has_side_effect = true", types=f"({T}) -> ()")), (4, 1), "21 : i64"),
     "a barrier's direction": (
