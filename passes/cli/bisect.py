@@ -100,9 +100,11 @@ def _partitioned(args: argparse.Namespace, store: Store) -> tuple[Outcome, _Repo
     from passes.partition.partition import partition
     from passes.program.read import parse, read
     from passes.sharding.annotate import annotate
+    from passes.sharding.import_shardings import import_shardings
     from passes.sharding.rules_file import load
 
     program = read(args.original)
+    import_shardings(program)
     if args.rules is not None:
         annotate(program, load(args.rules), args.entry)
     report = partition(program, args.entry, trace=True)

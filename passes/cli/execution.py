@@ -68,6 +68,19 @@ def copy_of(program: Program) -> Program:
     return read.parse(write.to_bytecode(program.module), program.source, allow_unregistered=allow)
 
 
+def executable(program: Program) -> Program:
+    """``program``, its sharding annotations brought into plain ``sdy`` if XLA could not read them.
+
+    It reads most spellings in its own way, which shares nothing with ours, so it is left to that where it can.
+    """
+    from passes.sharding.import_shardings import import_shardings
+    from passes.sharding.importers.scan import needs_import_for_xla
+
+    if needs_import_for_xla(program):
+        import_shardings(program)
+    return program
+
+
 def prove(
     args: argparse.Namespace,
     original: Program,
@@ -85,7 +98,7 @@ def prove(
     from passes.execute.verify import verify
 
     found = verify(
-        original, transformed, side_table,
+        executable(original), transformed, side_table,
         entry=entry, inputs=args.inputs, seed=args.seed, executor=make_executor(args), xla_partition=xla_partition,
     )
     # The error lists what differs, so it is not printed twice.

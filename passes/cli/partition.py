@@ -38,11 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: the per-device program and its side table are written; 2: it was executed and differs."""
+    from passes.sharding.import_shardings import import_shardings
+
     rules = _rules(args)
     side_table = _side_table_path(args)
     check_output(args.trace or "-")
     program = read_input(args)
     original = copy_of(program) if args.verify else None
+    import_shardings(program)
     report = _partition(args, program, rules)
     words = json.dumps(_to_json(report)) if args.json else "\n".join(report.lines())
     print(words, file=sys.stderr)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from passes.cli.common import add_entry, add_input, check_output, read_input
-from passes.cli.execution import add_execution, make_executor
+from passes.cli.execution import add_execution, executable, make_executor
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from passes.program.entry import find_entry, results
 
     check_output(args.save or "-")
-    program = read_input(args)
+    program = executable(read_input(args))
     executor = make_executor(args)
     given = inputs.make(program, args.inputs, args.seed, entry=args.entry)
     if args.save_intermediates is not None:

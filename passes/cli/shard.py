@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input(parser)
     add_entry(parser)
     parser.add_argument("--rules", metavar="FILE", help=(
-        "the mesh and the shardings of arguments and results, as TOML; without it the module's own sdy annotations are "
-        "propagated"
+        "the mesh and the shardings of arguments and results, as TOML; without it the module's own annotations are "
+        "propagated, in whichever spelling"
     ))
     parser.add_argument("--no-propagate", action="store_true", help="write the annotations of the rules file only")
     parser.add_argument("--conservative", action="store_true", help="propagate nothing that would split an axis")
@@ -65,16 +65,24 @@ def _annotated(args: argparse.Namespace) -> tuple[Program | None, Program]:
     The rules file is read first: it is small and most often wrong.
     """
     if args.rules is None:
-        program = read_input(args)
-        return copy_of(program) if args.verify else None, program
+        return _read(args)
     from passes.sharding.rules_file import load
 
     rules = load(args.rules)
-    program = read_input(args)
-    original = copy_of(program) if args.verify else None
+    original, program = _read(args)
     from passes.sharding.annotate import annotate
 
     annotate(program, rules, args.entry)
+    return original, program
+
+
+def _read(args: argparse.Namespace) -> tuple[Program | None, Program]:
+    """The program as it was, if it is to be verified, and with its annotations in plain ``sdy``."""
+    program = read_input(args)
+    original = copy_of(program) if args.verify else None
+    from passes.sharding.import_shardings import import_shardings
+
+    import_shardings(program)
     return original, program
 
 

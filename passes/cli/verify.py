@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from passes.cli.common import add_entry, whole_number
-from passes.cli.execution import add_execution, make_executor
+from passes.cli.execution import add_execution, executable, make_executor
 from passes.errors import EXIT_MISMATCH, EXIT_OK, UserError, Where
 
 if TYPE_CHECKING:
@@ -38,10 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: all results equal; 2: some differ."""
     from passes.execute.compare import parse_level
+    from passes.execute.prepare import annotated_devices
     from passes.execute.verify import verify
     from passes.program.read import read
+    from passes.sharding.import_shardings import import_shardings
 
-    original, transformed = read(args.original), read(args.transformed)
+    original, transformed = executable(read(args.original)), executable(read(args.transformed))
+    if args.xla_partition and annotated_devices(transformed) == 1:
+        # XLA's own readers want the number of devices on the module.
+        import_shardings(transformed)
     report = verify(
         original,
         transformed,

@@ -18,6 +18,7 @@ OWN_PASSES = {
     "optimize": "passes.optimize.optimize:Optimize",
     "function-signatures": "passes.optimize.function_signatures:FunctionSignatures",
     "inline": "passes.optimize.inline:Inline",
+    "import-shardings": "passes.sharding.import_shardings:ImportShardings",
 }
 
 NATIVE_PREFIX = "native-"

@@ -206,13 +206,14 @@ def sharding_to_attr(mesh_name: str, sharding: Sharding, closed: tuple[bool, ...
     sdy, context = _mlir.sdy, _mlir.context()
     flags = closed if closed is not None else (True,) * len(sharding.dims)
     dims = [
-        sdy.DimensionShardingAttr.get([_axis_attr(a, sharding.mesh) for a in axes], is_closed=flag, context=context)
+        sdy.DimensionShardingAttr.get([axis_to_attr(a, sharding.mesh) for a in axes], is_closed=flag, context=context)
         for axes, flag in zip(sharding.dims, flags, strict=True)
     ]
     return sdy.TensorShardingAttr.get(mesh_name, dims, context=context)
 
 
-def _axis_attr(axis: Axis, mesh: Mesh) -> Any:
+def axis_to_attr(axis: Axis, mesh: Mesh) -> Any:
+    """``#sdy<axis_ref>`` of an axis of ``mesh``, or of a part of one."""
     sdy, context = _mlir.sdy, _mlir.context()
     if axis.size == mesh.sizes[axis.name]:
         return sdy.AxisRefAttr.get(axis.name, context=context)
