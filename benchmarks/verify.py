@@ -128,8 +128,8 @@ def one(source: str, names: list[str]) -> None:
 
 
 def modules(places: list[str], limit: int) -> Iterator[Path]:
-    """The modules under ``places`` of at most ``limit`` bytes, smallest first."""
-    found = {p for place in places for p in Path(place).rglob("*.mlir")}
+    """The modules ``places`` name, or that lie under them, of at most ``limit`` bytes, smallest first."""
+    found = {p for place in map(Path, places) for p in ([place] if place.is_file() else place.rglob("*.mlir"))}
     return iter(sorted((p for p in found if p.stat().st_size <= limit), key=lambda p: (p.stat().st_size, p)))
 
 
