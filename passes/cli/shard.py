@@ -97,3 +97,5 @@ def _warn(report: PropagateReport) -> None:
             print(line, file=sys.stderr)
         if len(warnings) > _LISTED:
             print(f"warning: and {len(warnings) - _LISTED} more like the last", file=sys.stderr)
+    for line in report.advice():
+        print(line, file=sys.stderr)

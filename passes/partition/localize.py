@@ -16,6 +16,7 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.partition import rows
 from passes.partition.collectives import Emitter
+from passes.partition.composites import Decomposition
 from passes.partition.consistency import Verdict, check
 from passes.partition.planned import Reduction
 from passes.partition.shardings import CONTROL_FLOW, ShardingMap
@@ -35,6 +36,9 @@ class Localizer:
       emit: Builds collectives and slices.
       partial: Values that hold a partial result -> the op that completes them (``stablehlo.add``, ...).
       reductions: Results of all_reduces made here -> what they do.
+      decompositions: For composites that stay whole: decomposition, shardings of operands and results -> what it is for
+        local shapes.
+      inserted: Modules of these -> the function of the program that one became.
     """
 
     program: Program
@@ -42,6 +46,8 @@ class Localizer:
     emit: Emitter = field(init=False)
     partial: dict[Any, str] = field(default_factory=dict)
     reductions: dict[Any, Reduction] = field(default_factory=dict)
+    decompositions: dict[Any, Decomposition] = field(default_factory=dict)
+    inserted: dict[Any, Any] = field(default_factory=dict)
     _verdicts: dict[Any, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

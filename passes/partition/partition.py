@@ -13,6 +13,7 @@ from typing import Any
 from passes import _mlir
 from passes.optimize.cse import Cse
 from passes.optimize.dead_ops import DeadOps
+from passes.partition.composites import kept_whole
 from passes.partition.localize import localize_function
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
@@ -29,7 +30,7 @@ from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateReport, propagate
 
 NORMALISE = (
-    "builtin.module(func.func(stablehlo-legalize-composite-to-call),native-inline,symbol-dce,"
+    "builtin.module(func.func(stablehlo-legalize-composite-to-call{except=EXCEPT}),native-inline,symbol-dce,"
     "func.func(chlo-legalize-to-stablehlo))"
 )
 
@@ -67,6 +68,7 @@ class Report:
             found.append("  none")
         found += [f"replicated around {r.op} at {r.where}: {r.reason}" for r in self.replicated]
         found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
+        found += self.propagation.advice()
         found += [f"not split: {dropped}" for dropped in self.propagation.dropped]
         found += [f"donation dropped: '{name}' and its result have different local types" for name in self.unaliased]
         return found
@@ -89,7 +91,7 @@ def partition(program: Program, entry_name: str | None = None, *, trace: bool = 
     function = entry.find_entry(program, entry_name)
     check_for_sdy(program)
     _keep_only(program, function)
-    runner.run(program, NORMALISE)
+    runner.run(program, NORMALISE.replace("EXCEPT", ",".join(kept_whole(program))))
     # Before axes are factored, so that errors name the user's.
     check_signatures(program)
     name, prime = _the_mesh(program, factor_axes(program.module))

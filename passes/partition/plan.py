@@ -23,7 +23,7 @@ from passes.program.walk import operations
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rule_table import Support, unknown
 from passes.sharding.op_rules import RULE, populate
-from passes.sharding.sharding_rule import encode
+from passes.sharding.sharding_rule import decode, encode
 
 PIPELINE = (
     "builtin.module(func.func("
@@ -57,10 +57,10 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
     Raises:
       UserError: an op cannot be planned even with everything about it replicated.
     """
-    populate(program, SUPPORT)
-    for op in operations(program.module):
-        if op.name not in rows.ROWS and RULE in op.attributes:
-            op.attributes[RULE] = encode(unknown(op))
+    populate(program, SUPPORT, custom_stays=True)
+    # Other functions are decompositions of composites, which are planned by themselves.
+    for op in operations(find_entry(program)):
+        _settle(op)
     replicated: dict[int, Replicated] = {}
     ruled = write.to_bytecode(program.module)
     for _ in range(_ROUNDS):
@@ -71,6 +71,19 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
         ruled = _replicate(program, ruled, problems, replicated)
     op, reason = problems[0]
     raise localizer.error(op, f"{reason}, and no plan was found that avoids it")
+
+
+def _settle(op: Any) -> None:
+    """Leaves on ``op`` a rule that planning may rely on, unmarked, because no reshards are made around marked ones."""
+    attributes = op.attributes
+    if RULE not in attributes:
+        return
+    row = rows.ROWS.get(op.name)
+    rule, is_users = decode(attributes[RULE])
+    if is_users:
+        attributes[RULE] = encode(rule)
+    elif row is None or row.needs_users_rule:
+        attributes[RULE] = encode(unknown(op))
 
 
 def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[tuple[Any, str]]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
-from passes.partition import constants, planned
+from passes.partition import composites, constants, planned
 from passes.partition.shardings import Axes
 from passes.program.types import shape_of, tensor_type
 from passes.sharding.reducers import reducer
@@ -50,6 +50,7 @@ class Row:
       guard: Why the planned op cannot be lowered, or the empty string.
       creates: Whether the op makes dimensions of its own, which may be split though no operand has them.
       checked: Whether the op is checked against its sharding rule; control flow and collectives have none.
+      needs_users_rule: Whether only a rule that the user gave says how the op may be split.
     """
 
     note: str = "The same op on local types; dimensions it cannot compute in parts are whole, sums are completed."
@@ -57,6 +58,7 @@ class Row:
     guard: Guard = no_objection
     creates: bool = False
     checked: bool = True
+    needs_users_rule: bool = False
 
 
 _SUM = "stablehlo.add"
@@ -225,6 +227,22 @@ def convolution_guard(localizer: Localizer, op: Any) -> str:
     return no_objection(localizer, op)
 
 
+# -- ops about which only the user knows ------------------------------------------------------------------------------
+
+
+def custom_call_guard(localizer: Localizer, op: Any) -> str:
+    """custom_call: it runs on local types if that is all it takes."""
+    called = op.attributes.get("called_computations", ())
+    if len(called) and any(localizer.shardings.attr(v) for v in (*op.operands, *op.results)):
+        return "it calls functions, which are for whole tensors"
+    return no_objection(localizer, op)
+
+
+def composite_guard(localizer: Localizer, op: Any) -> str:
+    """composite: see `composites`."""
+    return no_objection(localizer, op) or composites.guard(localizer, op)
+
+
 # -- control flow ------------------------------------------------------------------------------------------------------
 
 
@@ -298,6 +316,13 @@ ROWS: dict[str, Row] = {
         Row("The same op on local types; dimensions it makes may be split.", creates=True),
     ),
     "stablehlo.case": _BRANCHES,
+    "stablehlo.composite": Row(
+        "With a rule of the user's the same composite, its decomposition made for local shapes, if that needs nothing "
+        "from other devices but the sums at its end; without one it is flattened first.",
+        composites.lower,
+        composite_guard,
+        needs_users_rule=True,
+    ),
     "stablehlo.concatenate": Row("The concatenated dimension is whole.", guard=whole(_dimension, "concatenated")),
     "stablehlo.constant": _free(
         constants.constant_lower,
@@ -306,6 +331,12 @@ ROWS: dict[str, Row] = {
     "stablehlo.convolution": Row(
         "Batch and features may be split, spatial dimensions are whole; with groups only the plain batch may be split.",
         guard=convolution_guard,
+    ),
+    "stablehlo.custom_call": Row(
+        "With a rule of the user's the same call on local types, sums over its reduction factors completed; without "
+        "one it runs on whole tensors.",
+        guard=custom_call_guard,
+        needs_users_rule=True,
     ),
     "stablehlo.dynamic_slice": Row(
         "A split dimension is taken whole; slice sizes become local.", dynamic_slice_lower, taken_whole(0, -1)

@@ -1,23 +1,24 @@
-"""Writes a rules file into a program: the mesh, and ``sdy.sharding`` on arguments and results of the entry function."""
+"""Writes a rules file into a program: the mesh, ``sdy.sharding`` on arguments and results of the entry function,
+constraints on intermediates, and the sharding rules of custom calls and composites."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from passes import _mlir
-from passes.errors import UserError
+from passes.errors import UserError, Where
 from passes.program.entry import Value, arguments, find_entry, results, symbol_name
 from passes.program.read import Program
-from passes.sharding.divisibility import explain_indivisible, shape_text
-from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes, sharding_to_attr
-from passes.sharding.rules_file import Entry, Rules
+from passes.sharding import constraints, layout, user_rules
+from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes
+from passes.sharding.op_selection import LISTED, Operations, type_pattern, type_text
+from passes.sharding.rules import Entry, Rules
 from passes.sharding.signature import SHARDING, write
 
 MESH_NAME = "mesh"
-_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -31,68 +32,119 @@ class Annotated:
 
 @dataclass(frozen=True)
 class AnnotateReport:
-    """What `annotate` wrote: the mesh's symbol name, and which values were annotated."""
+    """What `annotate` wrote.
+
+    Attributes:
+      mesh_name: The mesh's symbol name.
+      arguments, results: The values that were annotated.
+      constraints: How many values inside were constrained.
+      ruled: How many custom calls and composites got a sharding rule.
+    """
 
     mesh_name: str
     arguments: tuple[Annotated, ...]
     results: tuple[Annotated, ...]
+    constraints: int = 0
+    ruled: int = 0
 
 
 def annotate(program: Program, rules: Rules, entry: str | None = None) -> AnnotateReport:
-    """Annotates the entry function of ``program`` (the one named ``entry``, if given) in place.
+    """Annotates ``program``, whose entry function is the one named ``entry`` if given, in place.
 
     Values no rule selects keep the annotation they have, or stay open to propagation.
 
     Raises:
       UserError: an entry selects nothing, has another number of dimensions than its tensor, or shards a dimension that
-        its axes do not divide; or the program has no entry function. The program is then unchanged.
+        its axes do not divide; a rule does not fit its operation; or the program has no entry function. The program is
+        then unchanged.
     """
     function = find_entry(program, entry)
+    inputs, ops = arguments(function), Operations(program)
     chosen = {
-        key: _choose(values, entries, noun, rules.mesh)
-        for key, values, entries, noun in (
-            ("arg_attrs", arguments(function), rules.arguments, "argument"),
-            ("res_attrs", results(function), rules.results, "result"),
-        )
+        "arg_attrs": _choose(inputs, rules.arguments, "argument", rules.mesh),
+        "res_attrs": _choose(results(function), rules.results, "result", rules.mesh),
     }
+    constrained = constraints.choose(ops, rules.constraints, rules.mesh)
+    groups = constraints.choose_groups(ops, inputs, function.regions[0].blocks[0], rules.groups)
+    ruled = user_rules.choose(program, rules.rules)
+    _require_any(rules, [*filter(_entry_of, chosen["arg_attrs"] + chosen["res_attrs"]), *constrained, *groups, *ruled])
+
     mesh_name = _ensure_mesh(program, rules.mesh)
     for key, choices in chosen.items():
-        _write(function, key, mesh_name, choices)
+        _write(function, key, mesh_name, rules.mesh, choices)
+    user_rules.attach(ruled)
+    constraints.write_groups(program, groups)
+    constraints.write(constrained, rules.mesh, mesh_name)
     argument_report, result_report = (
-        tuple(Annotated(c.value.index, c.value.name, c.sharding) for c in choices if c.sharding is not None)
+        tuple(Annotated(c.value.index, c.value.name, c.sharding(rules.mesh)) for c in choices if c.entry is not None)
         for choices in chosen.values()
     )
-    return AnnotateReport(mesh_name, argument_report, result_report)
+    return AnnotateReport(mesh_name, argument_report, result_report, len(constrained), len(ruled))
+
+
+def _require_any(rules: Rules, chosen: list[Any]) -> None:
+    """Refuses rules that leave the program as it is: a preset made for other names."""
+    if not chosen and (rules.arguments or rules.results or rules.constraints or rules.rules):
+        message = "none of the entries applies to this program; `shlo shard --names` lists what it has"
+        raise UserError(message, Where(rules.source))
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """A value with the sharding its last entry gives it, if any does."""
+    """A value with the entry that holds for it, if any does."""
 
     value: Value
-    sharding: Sharding | None = None
-    closed: tuple[bool, ...] = ()
+    entry: Entry | None = None
+
+    def sharding(self, mesh: Mesh) -> Sharding:
+        """Where the value lies."""
+        assert self.entry is not None
+        return layout.sharding(self.entry.layout, mesh, self.value.type.rank)
+
+
+def _entry_of(choice: _Choice) -> Entry | None:
+    return choice.entry
 
 
 def _choose(values: list[Value], entries: tuple[Entry, ...], noun: str, mesh: Mesh) -> list[_Choice]:
     winner: dict[int, Entry] = {}
     for entry in entries:
         winner.update(dict.fromkeys(_select(values, entry, noun), entry))
-    return [_choice(v, winner[v.index], noun, mesh) if v.index in winner else _Choice(v) for v in values]
+    choices = [_Choice(v, winner.get(v.index)) for v in values]
+    for value, entry in ((c.value, c.entry) for c in choices if c.entry is not None):
+        if (problem := layout.misfit(entry.layout, mesh, value.type)) is not None:
+            raise UserError(f"{noun} {value.index} '{value.name}' {problem}", entry.where)
+    return choices
 
 
 def _select(values: list[Value], entry: Entry, noun: str) -> list[int]:
-    pattern = entry.selector.compiled()
-    if pattern is not None:
-        selected = [v.index for v in values if pattern.search(v.name)]
-        if not selected:
-            raise UserError(f"{entry.selector} selects no {noun}; {_existing(values, entry, noun)}", entry.where)
-        return selected
-    indices = entry.selector.indices or ()
-    for index in indices:
+    selector = entry.selector
+    for index in selector.indices or ():
         if index >= len(values):
             raise UserError(f"there is no {noun} {index}; the program has {len(values)}", entry.where)
-    return list(indices)
+    named = [v for v in values if all(test(v) for test in _tests_of_name(entry))]
+    selected = [v.index for v in named if all(test(v) for test in _tests_of_type(entry))]
+    if not selected and not entry.optional:
+        there = _existing(values, entry, noun) if not named else _types(named, noun)
+        raise UserError(f"{selector} selects no {noun}; {there}", entry.where)
+    return selected
+
+
+def _tests_of_name(entry: Entry) -> Iterable[Callable[[Value], bool]]:
+    pattern, indices = entry.selector.compiled(), entry.selector.indices
+    if pattern is not None:
+        yield lambda value: bool(pattern.search(value.name))
+    if indices is not None:
+        yield lambda value: value.index in indices
+
+
+def _tests_of_type(entry: Entry) -> Iterable[Callable[[Value], bool]]:
+    selector = entry.selector
+    if selector.rank is not None:
+        yield lambda value: getattr(value.type, "rank", None) == selector.rank
+    if selector.type is not None:
+        matches = type_pattern(selector.type)
+        yield lambda value: matches(value.type)
 
 
 def _existing(values: list[Value], entry: Entry, noun: str) -> str:
@@ -101,26 +153,16 @@ def _existing(values: list[Value], entry: Entry, noun: str) -> str:
     if not names:
         return f"the program has no {noun}s"
     wanted = entry.selector.match or entry.selector.regex or ""
-    close = difflib.get_close_matches(wanted, names, n=_LISTED, cutoff=0.5)
-    listed = [*close, *(n for n in names if n not in close)][:_LISTED]
+    close = difflib.get_close_matches(wanted, names, n=LISTED, cutoff=0.5)
+    listed = [*close, *(n for n in names if n not in close)][:LISTED]
     more = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
     return f"the {noun}s are {', '.join(listed)}{more}"
 
 
-def _choice(value: Value, entry: Entry, noun: str, mesh: Mesh) -> _Choice:
-    title = f"{noun} {value.index} '{value.name}'"
-    if not isinstance(value.type, _mlir.ir.RankedTensorType):
-        raise UserError(f"{title} is no tensor with a known rank; it cannot be sharded", entry.where)
-    shape = tuple(value.type.shape)
-    if len(entry.dims) != len(shape):
-        rank = f"{len(shape)} dimension{'' if len(shape) == 1 else 's'}"
-        raise UserError(
-            f"{title} has shape {shape_text(value.type)}, that is {rank}, but dims has {len(entry.dims)}", entry.where
-        )
-    sharding = Sharding(mesh, tuple(tuple(mesh.axis(a) for a in dim.axes) for dim in entry.dims))
-    if (problem := explain_indivisible(value.type, sharding)) is not None:
-        raise UserError(f"{title} {problem}", entry.where)
-    return _Choice(value, sharding, tuple(not dim.is_open for dim in entry.dims))
+def _types(named: list[Value], noun: str) -> str:
+    listed = list(dict.fromkeys(type_text(v.type) for v in named))
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return f"the {noun}s of that name are of type {', '.join(listed[:LISTED])}{more}"
 
 
 def _ensure_mesh(program: Program, mesh: Mesh) -> str:
@@ -150,10 +192,9 @@ def _fresh_names() -> Iterable[str]:
         number += 1
 
 
-def _write(function: Any, key: str, mesh_name: str, choices: list[_Choice]) -> None:
-    if not any(c.sharding for c in choices):
+def _write(function: Any, key: str, mesh_name: str, mesh: Mesh, choices: list[_Choice]) -> None:
+    if all(c.entry is None for c in choices):
         return
-    for choice in choices:
-        if choice.sharding is not None:
-            choice.value.attributes[SHARDING] = sharding_to_attr(mesh_name, choice.sharding, choice.closed)
+    for value, entry in ((c.value, c.entry) for c in choices if c.entry is not None):
+        value.attributes[SHARDING] = layout.to_attr(entry.layout, mesh, mesh_name, value.type.rank)
     write(function, key, [c.value for c in choices])

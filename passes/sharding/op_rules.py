@@ -12,6 +12,7 @@ Operations without a rule get one; which and why stands in `op_rule_table`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,17 +21,25 @@ from passes.pipeline import runner
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.op_rule_table import DEFAULT_POLICY, MISSING, POLICIES, WITHOUT_RULE, Support, unknown
+from passes.sharding.rule_notation import suggestion
 from passes.sharding.sharding_rule import decode, encode
 
 RULE = "sdy.sharding_rule"
 
+# The operations that users can give a rule: what a rules file calls them, the op, and the attribute that names one.
+TARGETS = {"custom_call": ("stablehlo.custom_call", "call_target_name"), "composite": ("stablehlo.composite", "name")}
+
 
 @dataclass(frozen=True)
 class Unruled:
-    """An operation nothing is known about, and a sentence that names it and says how it will be treated."""
+    """An operation nothing is known about, and a sentence that names it and says how it will be treated.
+
+    ``rule_to_write`` is an entry of a rules file to start from, where one would help.
+    """
 
     op: Any
     message: str
+    rule_to_write: str = ""
 
 
 def populate(
@@ -105,7 +114,23 @@ def _add(op: Any, attributes: Any) -> Unruled | None:
     attributes[RULE] = encode(rule or unknown(op))
     if rule is not None:
         return None
-    return Unruled(op, f"{_title(op)} has no sharding rule: its operands are gathered and every device runs all of it")
+    message = f"{_title(op)} has no sharding rule: its operands are gathered and every device runs all of it"
+    return Unruled(op, message, _rule_to_write(op))
+
+
+def _rule_to_write(op: Any) -> str:
+    """The entry of a rules file that would give ``op`` a rule; it says no more than what dimensions there are."""
+    kind = next((kind for kind, (name, _) in TARGETS.items() if name == op.name), None)
+    if kind is None:
+        return ""
+    operands, results = ([tuple(v.type.shape) for v in values] for values in (op.operands, op.results))
+    return f'[[rules]]\n{kind} = {json.dumps(target_of(op, kind))}\nrule = "{suggestion(operands, results)}"'
+
+
+def target_of(op: Any, kind: str) -> str | None:
+    """The call target or composite name of ``op``, if it is of that ``kind`` (a key of `TARGETS`)."""
+    name, attribute = TARGETS[kind]
+    return str(_mlir.ir.StringAttr(op.attributes[attribute]).value) if op.name == name else None
 
 
 def _title(op: Any) -> str:

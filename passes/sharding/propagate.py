@@ -68,10 +68,19 @@ class PropagateReport:
     Attributes:
       unruled: For each operation without a sharding rule, where it is and how it will be treated.
       dropped: The axes taken off dimensions they do not divide.
+      rules_to_write: Entries of a rules file that would give the custom calls and composites among them a rule.
     """
 
     unruled: tuple[tuple[Where | None, str], ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    rules_to_write: tuple[str, ...] = ()
+
+    def advice(self) -> list[str]:
+        """How to give operations without a rule one, as lines to paste into a rules file."""
+        if not self.rules_to_write:
+            return []
+        first = "a rule in the rules file would change that; give dimensions that are split alike one letter:"
+        return [first, *(f"  {line}" for entry in self.rules_to_write for line in entry.split("\n"))]
 
 
 def propagate(
@@ -94,24 +103,25 @@ def propagate(
     function = find_entry(program, entry)
     check_signatures(program)
     with function_names.entry_as_main(program, function):
-        unruled = _run_shardy(program, options.conservative)
+        unruled, entries = _run_shardy(program, options.conservative)
     _tidy(program, options)
     signature.close(program)
-    return PropagateReport(unruled, tuple(drop_indivisible(program)))
+    return PropagateReport(unruled, tuple(drop_indivisible(program)), entries)
 
 
-def _run_shardy(program: Program, conservative: bool) -> tuple[tuple[Where | None, str], ...]:
-    """Propagates, and returns the operations without a rule of their own."""
+def _run_shardy(program: Program, conservative: bool) -> tuple[tuple[tuple[Where | None, str], ...], tuple[str, ...]]:
+    """Propagates, and returns the operations without a rule of their own, and the entries that would give them one."""
     prechecks.check_for_sdy(program)
     unruled = populate(program, conservative=conservative, custom_stays=True)
     # The operations themselves do not outlive the passes.
     placed = tuple((program.where(u.op), u.message) for u in unruled)
+    entries = tuple(dict.fromkeys(u.rule_to_write for u in unruled if u.rule_to_write))
     pipeline = _PIPELINE.replace("{conservative}", str(conservative).lower())
     # What Shardy warns of is in the report. Verifying after each pass takes longer than the passes do; what they leave
     # is verified when it is read.
     with function_names.kept(program), _mlir.record_diagnostics():
         runner.run(program, f"builtin.module({pipeline})", RunOptions(verify_each=False))
-    return placed
+    return placed, entries
 
 
 def _tidy(program: Program, options: PropagateOptions) -> None:

@@ -97,8 +97,8 @@ def decode(attribute: Any) -> tuple[Rule, bool]:
 
 
 @functools.lru_cache(maxsize=4096)
-def encode(rule: Rule) -> Any:
-    """``#sdy.op_sharding_rule`` for ``rule``, not marked custom."""
+def encode(rule: Rule, is_custom: bool = False) -> Any:
+    """``#sdy.op_sharding_rule`` for ``rule``; the mark ``custom`` says that a user gave it."""
     return _mlir.sdy.OpShardingRuleAttr.get(
         list(rule.sizes),
         [_mapping_attr(m) for m in rule.operands],
@@ -107,6 +107,7 @@ def encode(rule: Rule) -> Any:
         sorted(rule.need_replication),
         sorted(rule.permutation),
         sorted(rule.blocked),
+        is_custom,
         context=_mlir.context(),
     )
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from passes.errors import UserError, Where
 from passes.sharding.mesh import Mesh
-from passes.sharding.rules_file import MAX_DEVICES, DimRule, Selector, load, parse
+from passes.sharding.rules import DimRule, Selector
+from passes.sharding.rules_file import MAX_DEVICES, load, parse
 
 MESH = "mesh = { data = 2, model = 4 }\n"
 
@@ -40,13 +41,13 @@ dims = []""",
     assert rules.mesh == Mesh((("data", 2), ("model", 4)))
     by_match, by_regex, by_index = rules.arguments
     assert by_match.selector == Selector(match="params['*']['wq']")
-    assert by_match.dims == (DimRule(), DimRule(("model",)))
+    assert by_match.layout.dims == (DimRule(), DimRule(("model",)))
     assert by_match.where == Where("r.toml", 4, 1)
     assert by_regex.selector == Selector(regex="^x$")
-    assert by_regex.dims == (DimRule(("data", "model")), DimRule((), True), DimRule())
+    assert by_regex.layout.dims == (DimRule(("data", "model")), DimRule((), True), DimRule())
     assert by_index.selector == Selector(indices=(3,))
     assert rules.results[0].selector == Selector(indices=(0, 2))
-    assert rules.results[0].dims == ()
+    assert rules.results[0].layout.dims == ()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ dims = []""",
     ],
 )
 def test_one_dimension(text: str, expected: DimRule) -> None:
-    assert parse(f"{MESH}[[arguments]]\nindex = 0\ndims = [{text}]").arguments[0].dims == (expected,)
+    assert parse(f"{MESH}[[arguments]]\nindex = 0\ndims = [{text}]").arguments[0].layout.dims == (expected,)
 
 
 def test_the_order_of_mesh_axes_is_kept() -> None:
