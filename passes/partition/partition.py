@@ -94,6 +94,7 @@ def partition(program: Program, entry_name: str | None = None, *, trace: bool = 
     runner.run(program, NORMALISE.replace("EXCEPT", ",".join(kept_whole(program))))
     # Before axes are factored, so that errors name the user's.
     check_signatures(program)
+    _refuse_unreduced(program)
     name, prime = _the_mesh(program, factor_axes(program.module))
     propagation = propagate(program)
     side_table = _side_table(program, name, prime)
@@ -120,6 +121,18 @@ def _keep_only(program: Program, function: Any) -> None:
     for other in entry.functions(program.module):
         if other != function:
             other.attributes["sym_visibility"] = private
+
+
+def _refuse_unreduced(program: Program) -> None:
+    """Nothing here adds up what arguments or constraints state to be summands."""
+    function = entry.find_entry(program)
+    given = [(f"'{v.name}'", v.attributes.get("sdy.sharding"), function)
+             for v in (*entry.arguments(function), *entry.results(function))]
+    given += [("a constraint", op.attributes["sharding"], op)
+              for op in operations(function) if op.name in ("sdy.sharding_constraint", "sdy.reshard")]
+    for title, attr, op in given:
+        if attr is not None and list(_mlir.sdy.TensorShardingAttr(attr).unreduced_axes):
+            raise program.error(f"{title} is unreduced, which cannot be partitioned here; shlo shard passes it on", op)
 
 
 def _the_mesh(program: Program, primes: dict[str, PrimeMesh]) -> tuple[str, PrimeMesh]:

@@ -162,7 +162,7 @@ def _existing(values: list[Value], entry: Entry, noun: str) -> str:
 def _types(named: list[Value], noun: str) -> str:
     listed = list(dict.fromkeys(type_text(v.type) for v in named))
     more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-    return f"the {noun}s of that name are of type {', '.join(listed[:LISTED])}{more}"
+    return f"the {noun}s in question are of type {', '.join(listed[:LISTED])}{more}"
 
 
 def _ensure_mesh(program: Program, mesh: Mesh) -> str:

@@ -50,6 +50,26 @@ dims = [["data", "model"], ""]
     assert '{jax.result_info = "loss", sdy.sharding = #sdy.sharding<@mesh, [{"data", "model"}, {}]>}' in text
 
 
+def test_arguments_by_rank_and_type() -> None:
+    text = annotated("""
+[[arguments]]
+rank = 2
+dims = ["", "model"]
+[[arguments]]
+match = "*"
+type = "6x*"
+dims = ["data"]
+replicated = "model"
+[[arguments]]
+regex = "k"
+type = "tensor<8x16xf32>"
+dims = ["data:p1", "?"]
+""")
+    assert '%arg0: tensor<8x16xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"model"}]>}' in text
+    assert '%arg1: tensor<8x16xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"data"}p1, {?}]>}' in text
+    assert '%arg2: tensor<6xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"data"}], replicated={"model"}>}' in text
+
+
 def test_the_last_entry_holds_and_only_it_has_to_fit() -> None:
     text = annotated("""
 [[arguments]]
@@ -99,6 +119,14 @@ func.func @main(%a: tensor<8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"data"}
             "match \"params['wx']\" selects no argument; the arguments are params['wq'], params['wk'], x",
         ),
         ("[[results]]\nregex = '^l0ss$'\ndims = []", 'regex "^l0ss$" selects no result; the results are loss, result1'),
+        (
+            "[[arguments]]\nmatch = 'params*'\nrank = 3\ndims = []",
+            'match "params*" and rank 3 selects no argument; the arguments in question are of type 8x16xf32',
+        ),
+        (
+            "[[results]]\ntype = '*xbf16'\ndims = []",
+            'type "*xbf16" selects no result; the results in question are of type 8x16xf32, 6xf32',
+        ),
         ("[[arguments]]\nindex = 3\ndims = []", "there is no argument 3; the program has 3"),
         (
             "[[arguments]]\nindex = 0\ndims = ['data']",
