@@ -16,6 +16,7 @@ from passes.errors import UserError, Where
 if TYPE_CHECKING:
     from passes.program.read import Program
     from passes.program.write import PrintOptions
+    from passes.sharding.rules import Rules
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -131,6 +132,30 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-unregistered-dialect", action="store_true", help="accept ops of dialects that are not known here"
     )
+
+
+def add_rules(parser: argparse.ArgumentParser, help: str) -> None:
+    """Adds ``--rules`` and ``--mesh``; `read_rules` reads what they name."""
+    parser.add_argument("--rules", metavar="FILE", help=f"{help}; preset:NAME is a plan that comes along (see "
+                                                        "docs/rules-file.md)")
+    parser.add_argument("--mesh", metavar="AXES", help=(
+        "the mesh in place of that of the rules file, major to minor: data=2,model=4"
+    ))
+
+
+def read_rules(args: argparse.Namespace) -> Rules | None:
+    """The rules that ``--rules`` names, on the mesh of ``--mesh`` if there is one; ``None`` without ``--rules``.
+
+    Raises:
+      UserError: they cannot be read, or there is a mesh without rules.
+    """
+    if args.rules is None:
+        if args.mesh is not None:
+            raise UserError("--mesh goes with --rules, whose mesh it replaces")
+        return None
+    from passes.sharding.rules_file import load, parse_mesh
+
+    return load(args.rules, parse_mesh(args.mesh) if args.mesh is not None else None)
 
 
 def add_entry(parser: argparse.ArgumentParser) -> None:

@@ -8,21 +8,30 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from passes.cli.common import add_entry, add_input, add_output, check_output, read_input, write_module
+from passes.cli.common import (
+    add_entry,
+    add_input,
+    add_output,
+    add_rules,
+    check_output,
+    read_input,
+    read_rules,
+    write_module,
+)
 from passes.cli.execution import add_verify, copy_of, prove
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
     from passes.partition.partition import Report
     from passes.program.read import Program
-    from passes.sharding.rules_file import Rules
+    from passes.sharding.rules import Rules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's options."""
     add_input(parser)
     add_entry(parser)
-    parser.add_argument("--rules", metavar="FILE", help="a rules file to annotate the program with first")
+    add_rules(parser, "a rules file to annotate the program with first")
     add_output(parser)
     parser.add_argument("--side-table", metavar="FILE", help=(
         "where the side table goes; it says how arguments and results are cut (default: OUT.side.json for -o OUT.mlir)"
@@ -40,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0: the per-device program and its side table are written; 2: it was executed and differs."""
     from passes.sharding.import_shardings import import_shardings
 
-    rules = _rules(args)
+    rules = read_rules(args)
     side_table = _side_table_path(args)
     check_output(args.trace or "-")
     program = read_input(args)
@@ -59,14 +68,6 @@ def run(args: argparse.Namespace) -> int:
 
         write_output(side_table, report.side_table.to_json() + "\n")
     return EXIT_OK
-
-
-def _rules(args: argparse.Namespace) -> Rules | None:
-    if args.rules is None:
-        return None
-    from passes.sharding.rules_file import load
-
-    return load(args.rules)
 
 
 def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) -> Report:

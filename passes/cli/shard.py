@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from passes.cli.common import add_entry, add_input, add_output, read_input, write_module
+from passes.cli.common import add_entry, add_input, add_output, add_rules, read_input, read_rules, write_module
 from passes.cli.execution import add_verify, copy_of, prove
 from passes.errors import EXIT_OK, UserError
 
@@ -22,9 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's options."""
     add_input(parser)
     add_entry(parser)
-    parser.add_argument("--rules", metavar="FILE", help=(
-        "the mesh and the shardings of arguments and results, as TOML; without it the module's own annotations are "
-        "propagated, in whichever spelling"
+    add_rules(parser, (
+        "the mesh, the shardings of arguments, results and intermediates, and rules of custom calls and composites, as "
+        "TOML; without it the module's own annotations are propagated, in whichever spelling"
+    ))
+    parser.add_argument("--names", nargs="?", const="signature", choices=("signature", "all"), metavar="WHICH", help=(
+        "only list arguments and results the way a rules file selects them; =all lists intermediates too"
     ))
     parser.add_argument("--no-propagate", action="store_true", help="write the annotations of the rules file only")
     parser.add_argument("--conservative", action="store_true", help="propagate nothing that would split an axis")
@@ -38,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: the program is written, with warnings on standard error where something was not as asked."""
+    if args.names is not None:
+        from passes.sharding.names import listing
+
+        print("\n".join(listing(read_input(args), args.entry, inside=args.names == "all")))
+        return EXIT_OK
     if args.no_propagate and args.rules is None:
         raise UserError("--no-propagate without --rules would change nothing; give one of them")
     if args.file == "-" and args.rules == "-":
@@ -64,15 +72,12 @@ def _annotated(args: argparse.Namespace) -> tuple[Program | None, Program]:
 
     The rules file is read first: it is small and most often wrong.
     """
-    if args.rules is None:
-        return _read(args)
-    from passes.sharding.rules_file import load
-
-    rules = load(args.rules)
+    rules = read_rules(args)
     original, program = _read(args)
-    from passes.sharding.annotate import annotate
+    if rules is not None:
+        from passes.sharding.annotate import annotate
 
-    annotate(program, rules, args.entry)
+        annotate(program, rules, args.entry)
     return original, program
 
 
