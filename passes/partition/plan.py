@@ -81,7 +81,8 @@ def _settle(op: Any) -> None:
     row = rows.ROWS.get(op.name)
     rule, is_users = decode(attributes[RULE])
     if is_users:
-        attributes[RULE] = encode(rule)
+        # The same op on a part permutes within the part.
+        attributes[RULE] = encode(rule.replicating(rule.permutation))
     elif row is None or row.needs_users_rule:
         attributes[RULE] = encode(unknown(op))
 

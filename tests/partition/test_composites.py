@@ -9,6 +9,7 @@ from passes.partition.partition import Report, partition
 from passes.program.read import Program, parse
 from passes.program.write import to_text
 from passes.sharding.annotate import annotate
+from passes.sharding.propagate import PropagateOptions, propagate
 from passes.sharding.rules_file import parse as parse_rules
 
 MESH = "mesh = { x = 4, y = 2 }\n"
@@ -162,6 +163,20 @@ def _known(program: Program) -> Program:
     return parse(text)
 
 
+def test_a_factor_that_is_permuted_is_gathered_and_the_others_stay_split() -> None:
+    program = parse("""
+func.func @main(%a: tensor<8x16xf32>) -> tensor<8x16xf32> {
+  %0 = stablehlo.custom_call @roll(%a) : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  return %0 : tensor<8x16xf32>
+}""")
+    rules = "[[rules]]\ncustom_call = 'roll'\nrule = 'i j -> i j'\npermutation = 'j'\n"
+    annotate(program, parse_rules(MESH + rules + "[[arguments]]\nindex = 0\ndims = ['x', 'y']\n"))
+    report = partition(program)
+    assert not report.replicated
+    assert [(t.kind, t.axes) for t in report.traffic] == [("all_to_all", ("y",))]
+    assert "@roll(%0) : (tensor<1x16xf32>) -> tensor<1x16xf32>" in to_text(program.module)
+
+
 CHOLESKY = """
 func.func @main(%a: tensor<8x3x3xf32>) -> (tensor<8x3x3xf32>, tensor<8xi32>) {
   %t = stablehlo.transpose %a, dims = [0, 2, 1] : (tensor<8x3x3xf32>) -> tensor<8x3x3xf32>
@@ -176,9 +191,31 @@ func.func @main(%a: tensor<8x3x3xf32>) -> (tensor<8x3x3xf32>, tensor<8xi32>) {
 }"""
 
 
+BATCHES = """
+[[rules]]
+custom_call = "lapack_spotrf_ffi"
+rule = "... i j -> ... i j, ..."
+need_replication = ["i", "j"]
+[[arguments]]
+index = 0
+dims = ["x", "", ""]
+"""
+
+
+@pytest.mark.parametrize(("module", "rules"), [(PLAIN, CONTRACTED + MATMUL), (CHOLESKY, BATCHES)])
+def test_xla_takes_what_was_propagated_along_rules(module: str, rules: str) -> None:
+    original, program = parse(module), parse(module)
+    annotate(program, parse_rules(MESH + rules))
+    propagate(program, PropagateOptions(reshards=False))
+    found = verify(original, program, inputs="exact", xla_partition=True)
+    assert found.ok, found.lines()
+    # The rule is still there for our own partitioner.
+    report = partition(program, trace=True)
+    assert not report.replicated
+    check(original, program, report)
+
+
 def test_a_kernel_of_the_cpu_runs_on_each_devices_part() -> None:
-    rules = "[[rules]]\ncustom_call = 'lapack_spotrf_ffi'\nrule = '... i j -> ... i j, ...'\n"
-    rules += "need_replication = ['i', 'j']\n[[arguments]]\nindex = 0\ndims = ['x', '', '']\n"
-    text, report = partitioned(CHOLESKY, rules)
+    text, report = partitioned(CHOLESKY, BATCHES)
     assert not report.traffic
     assert "(tensor<2x3x3xf32>) -> (tensor<2x3x3xf32>, tensor<2xi32>)" in text
