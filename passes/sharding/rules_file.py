@@ -37,8 +37,6 @@ from passes.sharding.mesh import Mesh
 from passes.sharding.rules import Constraint, DimRule, Entry, Group, Layout, OpRule, OpSelector, Rules, Selector
 from passes.sharding.toml_table import Table, kind, names, shorten
 
-__all__ = ["PRESET", "Rules", "load", "parse", "parse_mesh", "presets"]
-
 # More devices than any machine has, and few enough to be listed.
 MAX_DEVICES = 1 << 20
 # What a rules file that is part of this package is asked for by: preset:megatron.

@@ -165,7 +165,10 @@ def test_a_missing_file_and_one_that_is_no_text(tmp_path: Path) -> None:
     assert caught.value.where == Where(str(binary), 2)
 
 
-KEYS = st.sampled_from(["mesh", "arguments", "results", "match", "regex", "index", "dims", "data", "x"])
+KEYS = st.sampled_from(
+    ["mesh", "arguments", "results", "match", "regex", "index", "dims", "data", "x", "rank", "type", "replicated",
+     "op", "nth", "result", "custom_call", "rule", "sizes", "reduction", "optional", "location"]
+)
 SCALARS = st.one_of(
     st.integers(-2, 9),
     st.sampled_from(["true", '""', '"data"', '"?"', '"data?"', '"["', "1.5", "1979-05-27", "10000000000000000000000"]),
@@ -183,6 +186,8 @@ VALUES = st.recursive(
 LINES = st.one_of(
     st.builds("{} = {}".format, KEYS, VALUES),
     st.sampled_from(["[[arguments]]", "[[results]]", "[mesh]", "mesh = { data = 2 }", "dims = []", "# no"]),
+    st.sampled_from(["[[constraints]]", "[[groups]]", "[[rules]]", "custom_call = 'f'", "rule = 'a (b c) -> ... a'"]),
+    st.text("ab ().,->1_", max_size=12).map("rule = '{}'".format),
     st.text(string.printable, max_size=12),
     st.sampled_from(['"a\\nb" = 1', 'mesh = { "a\\nb" = 2 }', "match = \"\\n\"", "regex = '*'"]),
 )
