@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from passes import _mlir
-from passes.errors import UserError
+from passes.errors import UserError, Where
 from passes.program.entry import Value, arguments, find_entry, results, symbol_name
 from passes.program.read import Program
 from passes.sharding.divisibility import explain_indivisible, shape_text
@@ -22,11 +22,12 @@ _LISTED = 12
 
 @dataclass(frozen=True)
 class Annotated:
-    """An argument or result and the sharding a rule gave it."""
+    """An argument or result and the sharding a rule gave it; ``where`` is the rule's place in its file."""
 
     index: int
     name: str
     sharding: Sharding
+    where: Where | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def annotate(program: Program, rules: Rules, entry: str | None = None) -> Annota
     for key, choices in chosen.items():
         _write(function, key, mesh_name, choices)
     argument_report, result_report = (
-        tuple(Annotated(c.value.index, c.value.name, c.sharding) for c in choices if c.sharding is not None)
+        tuple(Annotated(c.value.index, c.value.name, c.sharding, c.where) for c in choices if c.sharding is not None)
         for choices in chosen.values()
     )
     return AnnotateReport(mesh_name, argument_report, result_report)
@@ -72,6 +73,7 @@ class _Choice:
     value: Value
     sharding: Sharding | None = None
     closed: tuple[bool, ...] = ()
+    where: Where | None = None
 
 
 def _choose(values: list[Value], entries: tuple[Entry, ...], noun: str, mesh: Mesh) -> list[_Choice]:
@@ -120,7 +122,7 @@ def _choice(value: Value, entry: Entry, noun: str, mesh: Mesh) -> _Choice:
     sharding = Sharding(mesh, tuple(tuple(mesh.axis(a) for a in dim.axes) for dim in entry.dims))
     if (problem := explain_indivisible(value.type, sharding)) is not None:
         raise UserError(f"{title} {problem}", entry.where)
-    return _Choice(value, sharding, tuple(not dim.is_open for dim in entry.dims))
+    return _Choice(value, sharding, tuple(not dim.is_open for dim in entry.dims), entry.where)
 
 
 def _ensure_mesh(program: Program, mesh: Mesh) -> str:
