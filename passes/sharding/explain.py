@@ -115,6 +115,20 @@ class Explainer:
             hint = f"; close are {', '.join(close)}" if close else ""
             raise UserError(f"no op of the program is at '{text}'{hint}")
 
+    def ask_source(self, op: str, index: int, number: int | None) -> None:
+        """Asks about result ``index`` of op ``number``, or about an ``argument`` or ``result`` of the program."""
+        if op in ("argument", "result"):
+            self._places.append(_Place(op, index, function=self._entry))
+        elif number is not None:
+            self._places.append(_Place("value", index, number))
+
+    def describe(self, op: str, index: int, number: int | None) -> str:
+        """What `ask_source` asks about, as the user knows it."""
+        if op in ("argument", "result"):
+            return f"{op} {index} '{self._signature[op][index].name}'"
+        short = op.removeprefix("stablehlo.")
+        return f"{self._names[number][index]} ({short})" if number is not None else short
+
     def _place_of(self, value: Any) -> _Place:
         owner = value.owner
         if not isinstance(owner, _mlir.ir.Block):

@@ -154,14 +154,20 @@ def record(program: Program, options: PropagateOptions | None = None, entry: str
       UserError: see `propagate.propagate`.
     """
     function = find_entry(program, entry)
+    annotated = put_marks(program.module)
+    propagate_noting(program, function, options or PropagateOptions(), _keep_given)
+    return Origins(program, annotated)
+
+
+def put_marks(module: Any) -> frozenset[int]:
+    """Numbers the ops of ``module`` in `MARK`, in order; returns the numbers of those that are annotated."""
     annotated = set()
-    for number, op in enumerate(operations(program.module)):
+    for number, op in enumerate(operations(module)):
         if len(op.results):
             op.attributes[MARK] = i64_attr(number)
             if SHARDING in op.attributes:
                 annotated.add(number)
-    propagate_noting(program, function, options or PropagateOptions(), _keep_given)
-    return Origins(program, frozenset(annotated))
+    return frozenset(annotated)
 
 
 def mark_of(op: Any) -> int | None:
