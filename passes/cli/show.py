@@ -129,7 +129,8 @@ def _table(title: str, tensors: Sequence[Tensor]) -> list[str]:
     head = [title, "op", "global", "on each device", "sharding", "bytes per device", "at" if inside else ""]
     cells = [head, *([
         t.name, t.op.removeprefix("stablehlo."), type_text(t.dtype, t.shape),
-        type_text(t.dtype, t.local_shape) if t.divides else "does not divide", t.spec, f"{t.local_bytes:,}", _place(t),
+        type_text(t.dtype, t.local_shape) if t.divides else "does not divide", t.spec, f"{t.local_bytes:,}",
+        place_text(t),
     ] for t in tensors)]
     total = f"{sum(t.local_bytes for t in tensors):,}"
     cells.append(["total", "", "", "", "", total, f"of {sum(t.global_bytes for t in tensors):,}"])
@@ -141,7 +142,8 @@ def _table(title: str, tensors: Sequence[Tensor]) -> list[str]:
     ]
 
 
-def _place(tensor: Tensor) -> str:
+def place_text(tensor: Tensor) -> str:
+    """Where a value is made, and under which name; empty for arguments and results."""
     if tensor.kind != "value":
         return ""
     return " ".join(part for part in (str(tensor.where or ""), tensor.label) if part)
