@@ -11,6 +11,7 @@ from passes.cli.common import add_entry
 from passes.errors import EXIT_MISMATCH, EXIT_OK, UserError
 
 if TYPE_CHECKING:
+    from passes.program.read import Program
     from passes.sharding.difference import Difference, Pair
 
 _KINDS = (("argument", "arguments"), ("result", "results"), ("value", "values"))
@@ -32,14 +33,25 @@ def run(args: argparse.Namespace) -> int:
 
     if args.left == "-" and args.right == "-":
         raise UserError("A and B cannot both come from standard input")
-    found = compare(read.read(args.left), read.read(args.right), args.entry)
+    left, right = read.read(args.left), read.read(args.right)
+    found = compare(left, right, args.entry)
     kinds = _KINDS[:2] if args.signature else _KINDS
     differ = {kind: [pair for pair in found.of(kind) if pair.differs] for kind, _ in kinds}
     if args.json:
         print(json.dumps(_to_json(found, differ), indent=1))
     else:
-        print("\n".join(_lines(args, found, differ, kinds)))
+        print("\n".join([*_mesh_lines(left, right), *_lines(args, found, differ, kinds)]))
     return EXIT_MISMATCH if any(differ.values()) else EXIT_OK
+
+
+def _mesh_lines(left: Program, right: Program) -> list[str]:
+    """The meshes of both, unless they are the same; specs alone do not tell them apart."""
+    from passes.cli.show import mesh_lines
+
+    ours, theirs = mesh_lines(left), mesh_lines(right)
+    if ours == theirs:
+        return []
+    return [*(f"A: {line}" for line in ours), *(f"B: {line}" for line in theirs), ""]
 
 
 def _lines(

@@ -1,4 +1,4 @@
-"""``shlo explain FILE``: why a tensor is split as it is, and why there is a collective."""
+"""``shlo explain FILE``: why a tensor is split as it is, and why there is a collective (docs/explain.md)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_entry(parser)
     parser.add_argument("--rules", metavar="FILE", help="a rules file to annotate the program with first")
     add_propagation(parser)
+    parser.add_argument("--full", action="store_true", help="print chains of many steps whole, not their ends only")
     what = parser.add_argument_group("what to explain", "each may be given several times")
     what.add_argument("--value", metavar="VALUE", action="append", default=[], help=(
         "a value as the text calls it: %%12, %%12#1, or @f%%12 for one of function @f"
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     for reason in asked:
         lines += [*([""] if lines else []), *_detail(reason, explainer)]
         _ask_around(reason, explainer)
-    print("\n".join([*lines, *([""] if lines else []), *explainer.answer()]))
+    print("\n".join([*lines, *([""] if lines else []), *explainer.answer(full=args.full)]))
     return EXIT_OK
 
 

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             axes = {name: dict(mesh.axes) for name, mesh in meshes(program.module).items()}
             print(json.dumps({"meshes": axes, "tensors": [t.to_json() for t in chosen]}, indent=1))
         else:
-            print("\n".join([*_mesh_lines(program), *lines(chosen)]))
+            print("\n".join([*mesh_lines(program), *lines(chosen)]))
     return EXIT_OK
 
 
@@ -99,7 +99,8 @@ def _close(wanted: str, tensors: Iterable[Tensor]) -> str:
     return f"; close names are {', '.join(close)}" if close else "; shlo show --all lists all"
 
 
-def _mesh_lines(program: Program) -> list[str]:
+def mesh_lines(program: Program) -> list[str]:
+    """The meshes of a program, one a line."""
     from passes.sharding.mesh import meshes
 
     found = meshes(program.module).items()

@@ -142,10 +142,10 @@ class Explainer:
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
-    def answer(self) -> list[str]:
-        """Propagates, and explains what was asked about."""
+    def answer(self, *, full: bool = False) -> list[str]:
+        """Propagates, and explains what was asked about; ``full`` prints long chains whole."""
         origins = record(self._program, self._options, self._wanted_entry)
-        teller = Teller(self._program, origins, self._names, self._signature, self._given_at)
+        teller = Teller(self._program, origins, self._names, self._signature, self._given_at, full)
         lines: list[str] = []
         for place in dict.fromkeys(self._places):
             tensors = list(dict.fromkeys(_tensors(origins, place, self._entry)))

@@ -20,9 +20,10 @@ from passes.sharding.divisibility import explain_indivisible, shape_text
 from passes.sharding.flow import Output, Tensor
 from passes.sharding.mesh import Axis, Mesh, sharding_from_attr
 from passes.sharding.origins import Chain, Conflict, Origins, Step, mark_of, when
+from passes.sharding.tensors import label_of
 
-# Conflicts that are printed before the rest is counted only.
-_CONFLICTS = 8
+# Conflicts that are printed before the rest is counted only, and steps of a chain, half of them from either end.
+_CONFLICTS, _STEPS = 8, 40
 
 # One line of a chain: when, what, how, where.
 _Row = tuple[str, str, str, str]
@@ -35,13 +36,14 @@ def callee(op: Any) -> str:
 
 @dataclass(frozen=True)
 class Teller:
-    """Finds the words for tensors, ops and steps."""
+    """Finds the words for tensors, ops and steps; ``full`` prints chains of any length whole."""
 
     program: Program
     origins: Origins
     names: list[list[str]]
     signature: dict[str, list[Value]]
     given_at: dict[tuple[str, int], Where]
+    full: bool = False
 
     def explain(self, tensor: Tensor, title: str) -> list[str]:
         """What ``tensor`` is, a chain for each axis, and what it did not take."""
@@ -74,7 +76,13 @@ class Teller:
 
     def _chain(self, chain: Chain, type: Any, mesh: Mesh) -> list[str]:
         rows: list[_Row] = [self._root_row(chain)]
-        rows += [self._row(step) for step in chain.steps]
+        steps = chain.steps
+        if len(steps) > _STEPS and not self.full:
+            kept = _STEPS // 2
+            rows += [self._row(step) for step in steps[:kept]]
+            rows.append(("...", f"{len(steps) - 2 * kept} steps more", "--full shows them", ""))
+            steps = steps[-kept:]
+        rows += [self._row(step) for step in steps]
         head = f"dimension {chain.dim} of {type.shape[chain.dim]} is split over '{chain.axis.text(mesh)}':"
         return [head, *_aligned(rows)]
 
@@ -207,9 +215,7 @@ class Teller:
     def _where(self, tensor: Tensor) -> str:
         if isinstance(tensor, Output):
             return ""
-        location = tensor.location
-        where = self.program.in_file(_mlir.where_of(location))
-        return str(where or "")
+        return self._located(tensor.location)
 
     def _given_where(self, tensor: Tensor) -> str:
         """Where ``tensor`` was annotated: in the rules file, at a constraint that was put on it, or at itself."""
@@ -227,7 +233,11 @@ class Teller:
     def _place(self, op: Any) -> str:
         if isinstance(op, Output):
             return ""
-        return str(self.program.in_file(_mlir.where_of(op.location)) or "")
+        return self._located(op.location)
+
+    def _located(self, location: Any) -> str:
+        """A place in a file, or else the name the location carries."""
+        return str(self.program.in_file(_mlir.where_of(location)) or label_of(location))
 
     @staticmethod
     def _behind(where: str) -> str:

@@ -68,6 +68,7 @@ def test_two_plans_of_the_decoder(shlo: Callable[..., Any], tmp_path: Path) -> N
     result = shlo("diff", tmp_path / "megatron.mlir", tmp_path / "dp.mlir", "--signature")
     assert result.code == 2
     assert "params['mlp']['up']" in result.out
+    assert result.out.startswith("A: mesh @mesh: data=2, model=4 (8 devices)\nB: mesh @mesh: data=8 (8 devices)\n\n")
     assert "arguments: " in result.out
 
 

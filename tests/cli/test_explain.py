@@ -76,6 +76,21 @@ def test_several_questions_at_once(shlo: Callable[..., Any]) -> None:
                                                          "result 0 'result'"]
 
 
+def test_long_chains_show_their_ends(shlo: Callable[..., Any]) -> None:
+    body = "\n".join(f"  %{i + 1} = stablehlo.sine %{i} : tensor<8xf32>" for i in range(100))
+    text = f"""sdy.mesh @mesh = <["x"=2]>
+    func.func @main(%a: tensor<8xf32> {{sdy.sharding = #sdy.sharding<@mesh, [{{"x"}}]>}}) -> tensor<8xf32> {{
+      %0 = stablehlo.abs %a : tensor<8xf32>
+    {body}
+      return %100 : tensor<8xf32>
+    }}"""
+    short = shlo("explain", "--value", "%100", stdin=text).out.splitlines()
+    assert [line.split()[:2] for line in short[23:26]] == [["step", "19"], ["...", "61"], ["step", "81"]]
+    assert len(short) == 3 + 1 + 41
+    full = shlo("explain", "--value", "%100", "--full", stdin=text).out.splitlines()
+    assert [line.split()[1] for line in full[4:]] == [str(step) for step in range(101)]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,7 +1,7 @@
 // RUN: shlo-opt %s --keep-propagation-edges --mlir-pass-statistics 2>%t | filecheck %s
 // RUN: filecheck %s --check-prefix=STATISTICS < %t
 // RUN: shlo-opt %s --keep-propagation-edges --keep-propagation-edges | filecheck %s
-// RUN: shlo-opt %s '--pass-pipeline=builtin.module(keep-propagation-edges, func.func(sdy-add-data-flow-edges), sdy-aggressive-propagate{debug-propagation-edge-sharding=true}, keep-propagation-edges)' | filecheck %s --check-prefix=SECOND
+// RUN: shlo-opt %s '--pass-pipeline=builtin.module(keep-propagation-edges, sdy-aggressive-propagate{debug-propagation-edge-sharding=true}, keep-propagation-edges)' | filecheck %s --check-prefix=SECOND
 
 // What was kept stays when there is nothing new, and a second propagation adds an element.
 // CHECK: -> (tensor<8xf32> {shlo.edges = ["#sdy.propagation_edges<[{step-1 = [{\22x\22 = operand-0 -> [result-0]}]}]>"]})
