@@ -30,10 +30,13 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0: every tensor lies alike; 2: some differ, and are on standard output."""
     from passes.program import read
     from passes.sharding.difference import compare
+    from passes.sharding.import_shardings import import_shardings
 
     if args.left == "-" and args.right == "-":
         raise UserError("A and B cannot both come from standard input")
     left, right = read.read(args.left), read.read(args.right)
+    for program in (left, right):
+        import_shardings(program)
     found = compare(left, right, args.entry)
     kinds = _KINDS[:2] if args.signature else _KINDS
     differ = {kind: [pair for pair in found.of(kind) if pair.differs] for kind, _ in kinds}

@@ -171,13 +171,18 @@ def _where(source: Source) -> str:
 
 def _annotated(args: argparse.Namespace) -> tuple[Program, dict[tuple[str, int], Where]]:
     """The program, and the places in the rules file that say how its arguments and results lie."""
+    from passes.sharding.import_shardings import import_shardings
+
     if args.rules is None:
-        return read_input(args), {}
+        program = read_input(args)
+        import_shardings(program)
+        return program, {}
     from passes.sharding.annotate import annotate
     from passes.sharding.rules_file import load
 
     rules = load(args.rules)
     program = read_input(args)
+    import_shardings(program)
     report = annotate(program, rules, args.entry)
     groups = (("argument", report.arguments), ("result", report.results))
     return program, {(kind, a.index): a.where for kind, found in groups for a in found if a.where is not None}

@@ -40,10 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: the program is described on standard output."""
+    from passes.sharding.import_shardings import import_shardings
     from passes.sharding.mesh import meshes
     from passes.sharding.tensors import signature
 
     program = read_input(args)
+    import_shardings(program)
     tensors = signature(program, args.entry)
     if args.names:
         _print_names(tensors)

@@ -84,3 +84,16 @@ def test_unknown_names_are_errors(shlo: Callable[..., Any], words: tuple[str, ..
 def test_a_program_without_a_mesh(shlo: Callable[..., Any]) -> None:
     result = shlo("show", stdin="func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {\n return %a : tensor<4xf32>\n}")
     assert result.out.startswith("no mesh: every tensor is whole on every device\n")
+
+
+def test_other_spellings_of_shardings_are_read(shlo: Callable[..., Any]) -> None:
+    text = """module attributes {mhlo.num_partitions = 2 : i32} {
+      func.func @main(%x: tensor<4xf32> {mhlo.sharding = "{devices=[2]<=[2]}"}) -> tensor<4xf32> {
+        %0 = stablehlo.abs %x : tensor<4xf32>
+        return %0 : tensor<4xf32>
+      }
+    }"""
+    data = json.loads(shlo("show", "--json", stdin=text).out)
+    assert data["tensors"][0]["local_shape"] == [2]
+    assert "is split over" in shlo("explain", "--value", "%0", stdin=text).out
+    assert shlo("diff", "-", "/dev/null", stdin=text).code == 1
