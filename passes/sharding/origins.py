@@ -427,26 +427,31 @@ class Origins:
     def _output_notes(self, function: Any) -> tuple[Note, ...]:
         if function not in self._notes:
             kept = [a[EDGES] for a in self._signature(function, "res_attrs") if EDGES in a]
-            self._notes[function] = tuple(note for attribute in kept for note in self._parse(attribute, function))
+            output = Output(function, 0)
+            self._notes[function] = tuple(note for attribute in kept for note in self._parse(attribute, output))
         return self._notes[function]
 
     def _parse(self, kept: Any, op: Any) -> Iterator[Note]:
-        mesh = next(iter(self.meshes.values()))
         for round, text in enumerate(_mlir.ir.ArrayAttr(kept)):
             step = 0
             for found in _NOTE.finditer(_mlir.ir.StringAttr(text).value):
                 if found["step"] is not None:
                     step = int(found["step"])
                     continue
-                name = found["axis"]
-                axis = (
-                    Axis(name, int(found["pre"]), int(found["size"]))
-                    if found["pre"]
-                    else next((m.axis(name) for m in self.meshes.values() if name in m.sizes), mesh.axis(name))
-                )
-                for kind, index in _TARGET.findall(found["targets"]):
-                    source = (found["kind"], int(found["index"]))
-                    yield Note((round, step), axis, op, source, (kind, int(index)))
+                source = (found["kind"], int(found["index"]))
+                targets = [(kind, int(index)) for kind, index in _TARGET.findall(found["targets"])]
+                axis = self._axis(found, op, targets[0])
+                yield from (Note((round, step), axis, op, source, target) for target in targets)
+
+    def _axis(self, found: re.Match[str], op: Any, target: tuple[str, int]) -> Axis:
+        """The axis of a note, whole or a part; of meshes that share its name, of the mesh ``target`` lies on."""
+        name = found["axis"]
+        if found["pre"]:
+            return Axis(name, int(found["pre"]), int(found["size"]))
+        wholes = {mesh.axis(name) for mesh in self.meshes.values() if name in mesh.sizes}
+        if len(wholes) == 1:
+            return next(iter(wholes))
+        return self.mesh_of(self.sharding(self.at(op, target))).axis(name)
 
     def at(self, op: Any, place: tuple[str, int]) -> Tensor:
         """Operand or result ``place`` of ``op``, or member of the sharding group it is about."""

@@ -119,3 +119,20 @@ def test_members_of_a_group_follow_each_other() -> None:
     assert chain.complete
     assert chain.root.arg_number == 0
     assert [step.op.name for step in chain.steps] == ["stablehlo.abs", "sdy.sharding_group", "stablehlo.sine"]
+
+
+TWO_MESHES = """sdy.mesh @empty = <[]>
+sdy.mesh @wide = <["x"=4]>
+sdy.mesh @mesh = <["x"=2, "y"=2]>
+func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}) -> tensor<8x4xf32> {
+  %0 = stablehlo.abs %a : tensor<8x4xf32>
+  %1 = stablehlo.sine %0 : tensor<8x4xf32>
+  return %1 : tensor<8x4xf32>
+}"""
+
+
+def test_axes_of_one_name_on_several_meshes() -> None:
+    origins = record(parse(TWO_MESHES))
+    (sine,) = _results_of(origins, "stablehlo.sine")
+    (chain,) = origins.chains(sine)
+    assert (chain.complete, chain.axis.size, len(chain.steps)) == (True, 2, 2)
