@@ -189,5 +189,6 @@ def _draw_in_colour(grid: Grid) -> bool:
     for texts, holders in zip(grid.boxes, grid.first, strict=True):
         styles = (colours[d] if d >= 0 else "" for d in holders)
         table.add_row(*(Text(text, style=style, justify="center") for text, style in zip(texts, styles, strict=True)))
-    Console().print(table)
+    # As wide as it is: what does not fit would be cut off.
+    Console(width=max(map(len, grid.lines()))).print(table)
     return True

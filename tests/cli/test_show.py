@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from passes.cli.show import _draw_in_colour
+from passes.sharding.picture import Grid
+
 MODULE = """sdy.mesh @mesh = <["a"=2, "b"=2, "c"=2]>
 func.func @main(%x: tensor<4x6x8xbf16> {sdy.sharding = #sdy.sharding<@mesh, [{"a"}, {"c"}, {"b"}]>},
                 %odd: tensor<3xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"a"}]>}) -> tensor<4x6x8xbf16> {
@@ -49,6 +52,13 @@ def test_further_dimensions_get_a_picture_each(shlo: Callable[..., Any]) -> None
         "│ 5 │ 7 │",
         "└───┴───┘",
     ]
+
+
+def test_rich_draws_the_same_boxes(capsys: pytest.CaptureFixture[str]) -> None:
+    boxes = tuple(tuple(f"{row},{column}" * 4 for column in range(12)) for row in range(2))
+    grid = Grid("", boxes, ((0,) * 12, (1,) * 12))
+    assert _draw_in_colour(grid)
+    assert capsys.readouterr().out.splitlines() == grid.lines()
 
 
 def test_what_is_whole_or_does_not_divide_is_said(shlo: Callable[..., Any]) -> None:
