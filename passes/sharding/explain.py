@@ -25,7 +25,8 @@ _COPIES, _LISTED = 8, 12
 class _Place:
     """A value of the program as it was read: result ``index`` of op number ``op``, or what a function's block holds.
 
-    ``kind`` is ``value`` (then ``op`` counts), ``argument`` or ``result`` of ``function``.
+    ``kind`` is ``value`` (then ``op`` counts), ``body`` (argument ``index`` of the region of op number ``op``),
+    ``argument`` or ``result`` of ``function``.
     """
 
     kind: str
@@ -138,6 +139,8 @@ class Explainer:
             return _Place("argument", value.arg_number, function=symbol_name(parent))
         if parent.name == "stablehlo.while":
             return _Place("value", value.arg_number, self._numbers[parent])
+        if parent.name == "sdy.manual_computation":
+            return _Place("body", value.arg_number, self._numbers[parent])
         raise UserError(f"the argument of a region of {parent.name} is no tensor of the program that could be sharded")
 
     # -- answers ---------------------------------------------------------------------------------------------------
@@ -164,6 +167,9 @@ def _tensors(origins: Origins, place: _Place, entry: str) -> list[Tensor]:
     """What ``place`` became: several if its function is called several times, or a constant got a copy for each use."""
     if place.kind == "value":
         return [tensor_of(op.results[place.index]) for op in origins.copies.get(place.op, [])]
+    if place.kind == "body":
+        blocks = (op.regions[0].blocks[0] for op in origins.copies.get(place.op, []))
+        return [tensor_of(block.arguments[place.index]) for block in blocks]
     defined = {symbol_name(f): f for f in functions(origins.program.module) if not is_declaration(f)}
     if place.function in defined or place.function == entry:
         # The entry function alone is left as a function, and may go by another name.

@@ -253,7 +253,31 @@ class Origins:
         attr = sdy.TensorShardingAttr(attribute)
         mesh = self.mesh_of(attribute)
         dimensions = [sdy.DimensionShardingAttr(d) for d in attr.dimension_shardings]
-        return [(axes_from_attr(d, mesh), d.priority or 0) for d in dimensions]
+        found = [(axes_from_attr(d, mesh), d.priority or 0) for d in dimensions]
+        return [
+            ((*manual, *(axis for axis in axes if axis not in manual)), priority)
+            for (axes, priority), manual in zip(found, self._manual(tensor, mesh, len(found)), strict=True)
+        ]
+
+    def _manual(self, tensor: Tensor, mesh: Mesh, rank: int) -> list[tuple[Axis, ...]]:
+        """The manual axes on each dimension of an argument of a manual computation.
+
+        Its edge has the other axes only, for that is what is left inside; what flows in has both.
+        """
+        none: list[tuple[Axis, ...]] = [()] * rank
+        if isinstance(tensor, Output) or isinstance(tensor.owner, _mlir.ir.Block):
+            return none
+        edge = tensor.owner.operation
+        if edge.name != "sdy.data_flow_edge" or not isinstance(edge.operands[0].owner, _mlir.ir.Block):
+            return none
+        body = edge.operands[0].owner.owner.operation
+        if body.name != "sdy.manual_computation":
+            return none
+        sdy = _mlir.sdy
+        given = sdy.TensorShardingPerValueAttr(body.attributes["in_shardings"]).shardings[edge.operands[0].arg_number]
+        manual = set(sdy.ManualAxesAttr(body.attributes["manual_axes"]))
+        dimensions = sdy.TensorShardingAttr(given).dimension_shardings
+        return [tuple(a for a in axes_from_attr(d, mesh) if a.name in manual) for d in dimensions]
 
     def mesh_of(self, attribute: Any) -> Mesh:
         """The mesh of a ``#sdy.sharding``."""

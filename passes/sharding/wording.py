@@ -209,6 +209,8 @@ class Teller:
         """A value of the program as it was read."""
         if kind == "value":
             return self.names[number][index]
+        if kind == "body":
+            return f"argument {index} of a manual computation"
         name = self.signature[kind][index].name
         return f"{kind} {index} '{name}'"
 

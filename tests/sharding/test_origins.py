@@ -136,3 +136,25 @@ def test_axes_of_one_name_on_several_meshes() -> None:
     (sine,) = _results_of(origins, "stablehlo.sine")
     (chain,) = origins.chains(sine)
     assert (chain.complete, chain.axis.size, len(chain.steps)) == (True, 2, 2)
+
+
+MANUAL = """sdy.mesh @mesh = <["a"=2, "b"=2]>
+func.func @main(%arg0: tensor<32x32xf32>) -> tensor<32x32xf32> {
+  %0 = stablehlo.negate %arg0 : tensor<32x32xf32>
+  %1 = sdy.manual_computation(%0) in_shardings=[<@mesh, [{"a", ?}, {"b", ?}]>] out_shardings=[<@mesh, [{"a", ?}, {?}]>]
+      manual_axes={"a"} (%arg1: tensor<16x32xf32>) {
+    %2 = stablehlo.abs %arg1 : tensor<16x32xf32>
+    sdy.return %2 : tensor<16x32xf32>
+  } : (tensor<32x32xf32>) -> tensor<32x32xf32>
+  %3 = stablehlo.sine %1 : tensor<32x32xf32>
+  return %3 : tensor<32x32xf32>
+}"""
+
+
+def test_manual_axes_come_from_the_manual_computation() -> None:
+    origins = record(parse(MANUAL))
+    for name, expected in (("negate", ["a", "b"]), ("abs", ["b"]), ("sine", ["a", "b"])):
+        (tensor,) = _results_of(origins, f"stablehlo.{name}")
+        chains = origins.chains(tensor)
+        assert [chain.axis.name for chain in chains] == expected
+        assert all(chain.complete and chain.root.owner.name == "sdy.data_flow_edge" for chain in chains)
