@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "opt": ("passes.cli.opt", "run passes over a module, with mlir-opt's command line (shlo-opt is the same)"),
     "shard": ("passes.cli.shard", "annotate a program with shardings from a rules file and propagate them"),
+    "show": ("passes.cli.show", "list or draw how the tensors of an annotated program lie on the devices"),
+    "explain": ("passes.cli.explain", "say why a tensor is split as it is, step by step from an annotation"),
+    "diff": ("passes.cli.diff", "compare how the tensors of one program lie in two annotated modules"),
     "partition": ("passes.cli.partition", "turn a sharded program into the program of one device"),
     "verify": ("passes.cli.verify", "execute two programs and compare their results"),
     "bisect": ("passes.cli.bisect", "find the op, or the pass, at which a program starts to compute something else"),

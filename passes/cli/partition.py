@@ -19,6 +19,7 @@ from passes.cli.common import (
     write_module,
 )
 from passes.cli.execution import add_verify, copy_of, prove
+from passes.cli.shard import add_propagation, propagation_options
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input(parser)
     add_entry(parser)
     add_rules(parser, "a rules file to annotate the program with first")
+    add_propagation(parser)
     add_output(parser)
     parser.add_argument("--side-table", metavar="FILE", help=(
         "where the side table goes; it says how arguments and results are cut (default: OUT.side.json for -o OUT.mlir)"
@@ -77,7 +79,7 @@ def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) 
     if rules is not None:
         _check_devices(args, rules.mesh.device_count)
         annotate(program, rules, args.entry)
-    report = partition(program, args.entry, trace=args.trace is not None)
+    report = partition(program, args.entry, trace=args.trace is not None, options=propagation_options(args))
     _check_devices(args, report.side_table.mesh.device_count)
     return report
 

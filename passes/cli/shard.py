@@ -12,7 +12,7 @@ from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
     from passes.program.read import Program
-    from passes.sharding.propagate import PropagateReport
+    from passes.sharding.propagate import PropagateOptions, PropagateReport
 
 # How many warnings of one kind are printed in full.
 _LISTED = 10
@@ -30,13 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "only list arguments and results the way a rules file selects them; =all lists intermediates too"
     ))
     parser.add_argument("--no-propagate", action="store_true", help="write the annotations of the rules file only")
-    parser.add_argument("--conservative", action="store_true", help="propagate nothing that would split an axis")
+    add_propagation(parser)
     parser.add_argument("--keep-sharding-rules", action="store_true", help="leave sdy.sharding_rule on the operations")
     parser.add_argument("--summary", action="store_true", help=(
         "print arguments, results, their shardings and bytes per device on standard error"
     ))
     add_output(parser)
     add_verify(parser)
+
+
+def add_propagation(parser: argparse.ArgumentParser) -> None:
+    """Adds how to propagate; `propagation_options` reads it."""
+    parser.add_argument("--conservative", action="store_true", help="propagate nothing that would split an axis")
+    parser.add_argument("--strategy", choices=("aggressive", "basic", "basic-then-aggressive"), default="aggressive",
+                        help=("where two dimensions want an axis, basic stops it at the whole op and aggressive (the "
+                              "default) only at tensors that have both"))
+
+
+def propagation_options(args: argparse.Namespace, **more: bool) -> PropagateOptions:
+    """How the options say to propagate; ``more`` are further fields of `PropagateOptions`."""
+    from passes.sharding.propagate import PropagateOptions
+
+    return PropagateOptions(conservative=args.conservative, strategy=args.strategy, **more)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("the module and the rules file cannot both come from standard input")
     original, program = _annotated(args)
     if not args.no_propagate:
-        from passes.sharding.propagate import PropagateOptions, propagate
+        from passes.sharding.propagate import propagate
 
-        options = PropagateOptions(args.keep_sharding_rules, args.conservative, reshards=False)
+        options = propagation_options(args, keep_sharding_rules=args.keep_sharding_rules, reshards=False)
         _warn(propagate(program, options, entry=args.entry))
     if original is not None:
         # XLA partitions what was annotated, which shares nothing with our own partitioner.

@@ -27,7 +27,7 @@ from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.divisibility import check_signatures
 from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
-from passes.sharding.propagate import PropagateReport, propagate
+from passes.sharding.propagate import PropagateOptions, PropagateReport, propagate
 
 NORMALISE = (
     "builtin.module(func.func(stablehlo-legalize-composite-to-call{except=EXCEPT}),native-inline,symbol-dce,"
@@ -45,6 +45,7 @@ class Report:
       replicated: Ops around which the plan replicates.
       propagation: What propagation reported: ops without a rule, axes dropped from dimensions they do not divide.
       unaliased: Arguments whose donation was dropped because the result now has another type.
+      axes_of_groups: The mesh axes behind each ``replica_groups`` attribute, as users write them.
       numbered: With tracing, the global program as bytecode, its ops numbered; annotated, but not yet planned.
     """
 
@@ -53,6 +54,7 @@ class Report:
     replicated: list[Replicated]
     propagation: PropagateReport
     unaliased: list[str]
+    axes_of_groups: dict[Any, tuple[str, ...]]
     numbered: bytes | None = None
 
     def lines(self) -> list[str]:
@@ -74,7 +76,9 @@ class Report:
         return found
 
 
-def partition(program: Program, entry_name: str | None = None, *, trace: bool = False) -> Report:
+def partition(
+    program: Program, entry_name: str | None = None, *, trace: bool = False, options: PropagateOptions | None = None
+) -> Report:
     """Turns ``program``, which carries ``sdy`` shardings, into its per-device program in place.
 
     The module keeps the entry function only, under its name, and gets ``mhlo.num_partitions``. Partition ids number the
@@ -84,6 +88,7 @@ def partition(program: Program, entry_name: str | None = None, *, trace: bool = 
       entry_name: The entry function; ``None`` finds it.
       trace: Keeps on each op which op of the global program it came from (`trace`) and reports that program. Equal ops
         are then not merged, for they come from different ones.
+      options: How to propagate.
 
     Raises:
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
@@ -96,7 +101,7 @@ def partition(program: Program, entry_name: str | None = None, *, trace: bool = 
     check_signatures(program)
     _refuse_unreduced(program)
     name, prime = _the_mesh(program, factor_axes(program.module))
-    propagation = propagate(program)
+    propagation = propagate(program, options)
     side_table = _side_table(program, name, prime)
     number_operations(program.module)
     numbered = write.to_bytecode(program.module) if trace else None
@@ -112,7 +117,8 @@ def partition(program: Program, entry_name: str | None = None, *, trace: bool = 
         attr: tuple(a.text(prime.original) for a in prime.restore_axes(tuple(a.name for a in axes)))
         for attr, axes in localizer.emit.axes_of_groups.items()
     }
-    return Report(side_table, traffic(program.module, axes_of_groups), replicated, propagation, unaliased, numbered)
+    moved = traffic(program.module, axes_of_groups)
+    return Report(side_table, moved, replicated, propagation, unaliased, axes_of_groups, numbered)
 
 
 def _keep_only(program: Program, function: Any) -> None:

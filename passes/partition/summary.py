@@ -49,13 +49,18 @@ def traffic(module: Any, axes_of_groups: dict[Any, tuple[str, ...]]) -> list[Tra
     for op in operations(module):
         if op.name not in COLLECTIVES:
             continue
-        groups, size = _groups(op)
-        key = (op.name.removeprefix("stablehlo."), axes_of_groups.get(groups, ()), size)
+        key = (op.name.removeprefix("stablehlo."), *axes_of(op, axes_of_groups))
         total = totals.setdefault(key, [0, 0])
         total[0] += 1
         total[1] += sum(byte_size(v.type) for v in op.operands)
     found = [Traffic(*key, count, bytes) for key, (count, bytes) in totals.items()]
     return sorted(found, key=lambda t: (-t.bytes, t.kind, t.axes))
+
+
+def axes_of(op: Any, axes_of_groups: dict[Any, tuple[str, ...]]) -> tuple[tuple[str, ...], int]:
+    """The axes a collective goes over (none for a permute), and the number of devices in one group."""
+    groups, size = _groups(op)
+    return axes_of_groups.get(groups, ()), size
 
 
 def _groups(op: Any) -> tuple[Any, int]:

@@ -19,6 +19,7 @@ OWN_PASSES = {
     "function-signatures": "passes.optimize.function_signatures:FunctionSignatures",
     "inline": "passes.optimize.inline:Inline",
     "import-shardings": "passes.sharding.import_shardings:ImportShardings",
+    "keep-propagation-edges": "passes.sharding.keep_edges:KeepEdges",
 }
 
 NATIVE_PREFIX = "native-"

@@ -23,11 +23,12 @@ MESH_NAME = "mesh"
 
 @dataclass(frozen=True)
 class Annotated:
-    """An argument or result and the sharding a rule gave it."""
+    """An argument or result and the sharding a rule gave it; ``where`` is the rule's place in its file."""
 
     index: int
     name: str
     sharding: Sharding
+    where: Where | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,11 @@ def annotate(program: Program, rules: Rules, entry: str | None = None) -> Annota
     constraints.write_groups(program, groups)
     constraints.write(constrained, rules.mesh, mesh_name)
     argument_report, result_report = (
-        tuple(Annotated(c.value.index, c.value.name, c.sharding(rules.mesh)) for c in choices if c.entry is not None)
+        tuple(
+            Annotated(c.value.index, c.value.name, c.sharding(rules.mesh), c.entry.where)
+            for c in choices
+            if c.entry is not None
+        )
         for choices in chosen.values()
     )
     return AnnotateReport(mesh_name, argument_report, result_report, len(constrained), len(ruled))

@@ -13,6 +13,7 @@ Every sharding left is closed, a value without one is replicated, and every shar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding import function_names, signature
 from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible
+from passes.sharding.keep_edges import KeepEdges
 from passes.sharding.op_rules import RULE, populate
 from passes.sharding.sharding_rule import decode
 from passes.sharding.signature import SHARDING
@@ -32,17 +34,25 @@ from passes.sharding.signature import SHARDING
 # Shardy's own pipeline (as `sdy-propagation-pipeline` prints it) without what we do ourselves: sharding rules are
 # written before it, so that propagation finds the corrected ones; the partition stage inserts reshards. Propagation in
 # the order of priorities may stop short (seen at calls in loops); the second one goes on to the fixed point.
-_PIPELINE = """
+_BEFORE = """
 symbol-dce, sdy-lift-inlined-meshes, sdy-remove-size-one-axes, sdy-propagate-sharding-from-func-to-call,
 sdy-constant-or-scalar-splitter, symbol-dce, sdy-manual-axes-cleanup, sdy-add-data-flow-edges,
 sdy-flatten-call-graph, symbol-dce, sdy-import-func-calls, symbol-dce,
-sdy-apply-sharding-constraints, sdy-sharding-group-import, sdy-pre-order-funcs,
-sdy-user-priority-propagate{keep-sharding-rules=true conservative-propagation={conservative}},
-sdy-aggressive-propagate{keep-sharding-rules=true conservative-propagation={conservative}},
+sdy-apply-sharding-constraints, sdy-sharding-group-import, sdy-pre-order-funcs"""
+_ROUNDS = """
+sdy-user-priority-propagate{{keep-sharding-rules=true {options}}}{then},
+sdy-aggressive-propagate{{keep-sharding-rules=true {options}}}{then}"""
+_AFTER = """
 sdy-export-named-computations, sdy-propagate-to-func-results, sdy-unflatten-call-graph, symbol-dce,
 sdy-insert-func-call-reshards, func.func(sdy-constant-or-scalar-merger), func.func(sdy-sink-data-flow-edges),
 sdy-remove-sharding-groups, sdy-close-shardings
 """
+
+# Verifying after each pass takes longer than the passes do; what they leave is verified when it is read.
+_UNVERIFIED = RunOptions(verify_each=False)
+
+# How to settle what several axes want of one dimension; Shardy's names.
+STRATEGIES = ("aggressive", "basic", "basic-then-aggressive")
 
 
 @dataclass(frozen=True)
@@ -52,13 +62,20 @@ class PropagateOptions:
     Attributes:
       keep_sharding_rules: Leaves the rules on the operations; without it only rules the module brought along stay.
       conservative: Propagates nothing that would split an axis or leave shards in another order.
+      strategy: One of `STRATEGIES`: whether an axis stops at every op where two dimensions want it (basic), or only
+        where both are in one tensor (aggressive).
       reshards: Writes sharding constraints, and what calls need, as ``sdy.reshard``, from which the partition stage
         plans. Without it they are ``sdy.sharding_constraint``, which is what XLA and JAX read.
     """
 
     keep_sharding_rules: bool = False
     conservative: bool = False
+    strategy: str = "aggressive"
     reshards: bool = True
+
+    def for_shardy(self) -> str:
+        """The options of Shardy's propagation passes."""
+        return f"conservative-propagation={str(self.conservative).lower()} propagation-strategy={self.strategy}"
 
 
 @dataclass(frozen=True)
@@ -103,24 +120,47 @@ def propagate(
     function = find_entry(program, entry)
     check_signatures(program)
     with function_names.entry_as_main(program, function):
-        unruled, entries = _run_shardy(program, options.conservative)
+        unruled, entries = _run_shardy(program, options)
     _tidy(program, options)
     signature.close(program)
     return PropagateReport(unruled, tuple(drop_indivisible(program)), entries)
 
 
-def _run_shardy(program: Program, conservative: bool) -> tuple[tuple[tuple[Where | None, str], ...], tuple[str, ...]]:
+def propagate_noting(
+    program: Program, function: Any, options: PropagateOptions, before: Callable[[Any], None]
+) -> None:
+    """Propagates over ``program`` and stops there, with notes of each step on the ops (`keep_edges`).
+
+    Calls stay named computations, every call with a copy of its function, and values that cross regions have data-flow
+    edges. ``before`` gets the module before the first step. ``function`` is the entry function.
+
+    Raises:
+      UserError: see `propagate`.
+    """
+    check_signatures(program)
+    noting = f"{options.for_shardy()} debug-propagation-edge-sharding=true"
+    with function_names.entry_as_main(program, function), _mlir.record_diagnostics():
+        prechecks.check_for_sdy(program)
+        populate(program, conservative=options.conservative, custom_stays=True)
+        runner.run(program, f"builtin.module({_BEFORE})", _UNVERIFIED)
+        before(program.module)
+        rounds = _ROUNDS.format(options=noting, then=f", {KeepEdges.name}")
+        runner.run(program, f"builtin.module({rounds})", _UNVERIFIED)
+
+
+def _run_shardy(
+    program: Program, options: PropagateOptions
+) -> tuple[tuple[tuple[Where | None, str], ...], tuple[str, ...]]:
     """Propagates, and returns the operations without a rule of their own, and the entries that would give them one."""
     prechecks.check_for_sdy(program)
-    unruled = populate(program, conservative=conservative, custom_stays=True)
+    unruled = populate(program, conservative=options.conservative, custom_stays=True)
     # The operations themselves do not outlive the passes.
     placed = tuple((program.where(u.op), u.message) for u in unruled)
     entries = tuple(dict.fromkeys(u.rule_to_write for u in unruled if u.rule_to_write))
-    pipeline = _PIPELINE.replace("{conservative}", str(conservative).lower())
-    # What Shardy warns of is in the report. Verifying after each pass takes longer than the passes do; what they leave
-    # is verified when it is read.
+    rounds = _ROUNDS.format(options=options.for_shardy(), then="")
+    # What Shardy warns of is in the report.
     with function_names.kept(program), _mlir.record_diagnostics():
-        runner.run(program, f"builtin.module({pipeline})", RunOptions(verify_each=False))
+        runner.run(program, f"builtin.module({_BEFORE},{rounds},{_AFTER})", _UNVERIFIED)
     return placed, entries
 
 

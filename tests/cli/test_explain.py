@@ -1,0 +1,113 @@
+"""``shlo explain --collective``: numbers, both shardings, the op that needs it; and rules files in the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DECODER = (EXAMPLES / "decoder" / "forward.mlir", "--rules", EXAMPLES / "decoder" / "megatron.toml")
+SCAN = (EXAMPLES / "scan_layers" / "forward.mlir", "--rules", EXAMPLES / "scan_layers" / "megatron_fsdp.toml")
+
+MODULE = """sdy.mesh @mesh = <["x"=2, "y"=2]>
+func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>},
+                %b: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"y"}]>}) -> tensor<8x4xf32> {
+  %0 = stablehlo.abs %b : tensor<8x4xf32>
+  %1 = sdy.sharding_constraint %0 <@mesh, [{}, {}]> : tensor<8x4xf32>
+  %2 = stablehlo.sine %1 : tensor<8x4xf32>
+  return %2 : tensor<8x4xf32>
+}
+"""
+
+
+def test_collectives_are_numbered_as_partition_counts_them(shlo: Callable[..., Any]) -> None:
+    result = shlo("explain", *SCAN, "--collectives")
+    assert result.code == 0
+    head, *rows = result.out.splitlines()
+    assert head.split() == ["collective", "over", "bytes", "per", "device", "from", "to", "for", "at"]
+    assert [row.split()[0] for row in rows] == [str(n) for n in range(1, len(rows) + 1)]
+    counted = shlo("partition", *SCAN, "-o", "/dev/null").err
+    for kind in ("all_gather", "all_reduce"):
+        total = sum(int(line.split()[2]) for line in counted.splitlines() if line.split()[0] == kind)
+        assert total == sum(row.split()[1] == kind for row in rows) > 0
+
+
+def test_a_reduction_names_the_split_operands_and_a_rules_line(shlo: Callable[..., Any]) -> None:
+    result = shlo("explain", *DECODER, "--collective", "2")
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert lines[0] == "collective 2: all_reduce over model, groups of 4 devices, 32,768 bytes from each device"
+    assert lines[1].endswith("(dot_general) at jit(forward)/mlp/dot_general")
+    assert lines[2] == (
+        "  before  each device holds a summand: the operands lie as P('data', None, 'model'), P('model', None),"
+    )
+    assert lines[4] == "  after   P('data', None, None)"
+    assert "megatron.toml:18:1" in result.out
+
+
+def test_a_move_names_both_shardings_and_who_needs_it(shlo: Callable[..., Any]) -> None:
+    result = shlo("explain", "--collective", "1", stdin=MODULE)
+    lines = result.out.splitlines()
+    assert lines[:5] == [
+        "collective 1: all_gather over y, groups of 2 devices, 64 bytes from each device",
+        "  value   %0 (abs) at <stdin>:4:8",
+        "  before  P(None, 'y')",
+        "  after   P(None, None)",
+        "  for     %2 (sine) at <stdin>:6:8",
+    ]
+    assert "%2 (sine): f32[8x4] is whole on every device: no axis reached it" in lines
+
+
+def test_a_constraint_is_named_as_the_root(shlo: Callable[..., Any]) -> None:
+    text = MODULE.replace("<@mesh, [{}, {}]>", '<@mesh, [{"x"}, {}]>')
+    result = shlo("explain", "--value", "%2", stdin=text)
+    lines = result.out.splitlines()
+    assert lines[3].split() == ["given", "%1", "(sdy.sharding_constraint),", "dimension", "0", "<stdin>:5:8"]
+
+
+def test_several_questions_at_once(shlo: Callable[..., Any]) -> None:
+    result = shlo("explain", *DECODER, "--arg", "x", "--arg", "params['mlp']['up']", "--result", "0")
+    assert result.code == 0
+    titles = [line for line in result.out.splitlines() if line.startswith(("argument", "result"))]
+    assert [title.split(":")[0] for title in titles] == ["argument 9 'x'", "argument 8 'params['mlp']['up']'",
+                                                         "result 0 'result'"]
+
+
+def test_long_chains_show_their_ends(shlo: Callable[..., Any]) -> None:
+    body = "\n".join(f"  %{i + 1} = stablehlo.sine %{i} : tensor<8xf32>" for i in range(100))
+    text = f"""sdy.mesh @mesh = <["x"=2]>
+    func.func @main(%a: tensor<8xf32> {{sdy.sharding = #sdy.sharding<@mesh, [{{"x"}}]>}}) -> tensor<8xf32> {{
+      %0 = stablehlo.abs %a : tensor<8xf32>
+    {body}
+      return %100 : tensor<8xf32>
+    }}"""
+    short = shlo("explain", "--value", "%100", stdin=text).out.splitlines()
+    assert [line.split()[:2] for line in short[23:26]] == [["step", "19"], ["...", "61"], ["step", "81"]]
+    assert len(short) == 3 + 1 + 41
+    full = shlo("explain", "--value", "%100", "--full", stdin=text).out.splitlines()
+    assert [line.split()[1] for line in full[4:]] == [str(step) for step in range(101)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--collective", "3"), "there is no collective 3; the per-device program has 1, numbered from 1"),
+        (("--collective", "0"), "there is no collective 0"),
+        (("--collective", "x"), "takes a whole number, not 'x'"),
+        (("--value", "2"), "'2' is no value; write it as the program does"),
+        (("--arg", "arg7"), "there is no argument 'arg7'; there are arg"),
+    ],
+)
+def test_bad_questions_are_errors(shlo: Callable[..., Any], words: tuple[str, ...], message: str) -> None:
+    result = shlo("explain", *words, stdin=MODULE)
+    assert (result.code, result.out) == (1, "")
+    assert message in result.err
+
+
+def test_a_program_without_collectives(shlo: Callable[..., Any]) -> None:
+    text = MODULE.replace("sdy.sharding_constraint %0 <@mesh, [{}, {}]>", "stablehlo.negate %0")
+    assert shlo("explain", "--collectives", stdin=text).out == "the per-device program has no collectives\n"
+    assert "the per-device program has none" in shlo("explain", "--collective", "1", stdin=text).err
