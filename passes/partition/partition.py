@@ -14,6 +14,7 @@ from passes import _mlir
 from passes.optimize.cse import Cse
 from passes.optimize.dead_ops import DeadOps
 from passes.partition.localize import localize_function
+from passes.partition.manual import dissolve, settle
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
 from passes.partition.side_table import Entry, SideTable
@@ -92,6 +93,7 @@ def partition(program: Program, entry_name: str | None = None, *, trace: bool = 
     runner.run(program, NORMALISE)
     # Before axes are factored, so that errors name the user's.
     check_signatures(program)
+    settle(program)
     name, prime = _the_mesh(program, factor_axes(program.module))
     propagation = propagate(program)
     side_table = _side_table(program, name, prime)
@@ -153,6 +155,7 @@ def _entry(value: entry.Value, named: dict[str, Mesh], prime: PrimeMesh) -> Entr
 def _clean(program: Program, function: Any, prime: PrimeMesh) -> list[str]:
     """Removes every trace of ``sdy``, verifies, and drops what the lowering left unused."""
     module = program.module
+    dissolve(module)
     for op in operations(module):
         attributes = op.attributes
         for key in ("sdy.sharding", "sdy.sharding_rule"):
