@@ -26,19 +26,21 @@ class Emitter:
     """Builds collectives over one mesh; values are per-device, ``axes`` say along which mesh axes devices differ.
 
     Every method inserts at ``point`` (``ir.InsertionPoint``) and returns the new per-device value.
+
+    Attributes:
+      manual: Axes along which devices hold different data whatever shardings say: those of the manual computations
+        around the point.
+      axes_of_groups: The axes behind each ``replica_groups`` attribute made so far.
     """
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
+        self.manual: Axes = ()
+        self.axes_of_groups: dict[Any, Axes] = {}
         self._channel = 0
         self._groups: dict[Axes, Any] = {}
         # One partition_id per block: a value of an outer block captured by a loop body would change the loop's type.
         self._indices: dict[tuple[Any, Axes], Any] = {}
-
-    @property
-    def axes_of_groups(self) -> dict[Any, Axes]:
-        """The axes behind each ``replica_groups`` attribute made so far."""
-        return {attr: axes for axes, attr in self._groups.items()}
 
     # -- moves between shardings -------------------------------------------------------------------------------------
 
@@ -90,17 +92,17 @@ class Emitter:
             "concat_dimension": i64_attr(source),
             "split_count": i64_attr(count),
             "replica_groups": self._replica_groups(axes),
-            "channel_handle": self._channel_handle(),
+            "channel_handle": self.channel_handle(),
         }
         result = tensor_type(shape, type.element_type)
         return self._collective("stablehlo.all_to_all", value, result, attributes, point, location)
 
     def permute(self, value: Any, source: Sharding, target: Sharding, point: Any, location: Any) -> Any:
         """collective_permute between two shardings with equal local shapes."""
-        pairs = np.array(permutation(self.mesh, source, target), dtype=np.int64)
+        pairs = np.array(permutation(self.mesh, source, target, self.manual), dtype=np.int64)
         attributes = {
             "source_target_pairs": _mlir.ir.DenseElementsAttr.get(pairs, context=self._context),
-            "channel_handle": self._channel_handle(),
+            "channel_handle": self.channel_handle(),
         }
         return self._collective("stablehlo.collective_permute", value, value.type, attributes, point, location)
 
@@ -244,7 +246,7 @@ class Emitter:
     def _grouped(self, axes: Axes) -> dict[str, Any]:
         return {
             "replica_groups": self._replica_groups(axes),
-            "channel_handle": self._channel_handle(),
+            "channel_handle": self.channel_handle(),
             "use_global_device_ids": _mlir.ir.UnitAttr.get(self._context),
         }
 
@@ -252,23 +254,27 @@ class Emitter:
         if axes not in self._groups:
             groups = np.array(self.mesh.groups(axes), dtype=np.int64)
             self._groups[axes] = _mlir.ir.DenseElementsAttr.get(groups, context=self._context)
+            self.axes_of_groups[self._groups[axes]] = axes
         return self._groups[axes]
 
-    def _channel_handle(self) -> Any:
+    def channel_handle(self) -> Any:
+        """A channel that no other collective has."""
         self._channel += 1
         return _mlir.stablehlo.ChannelHandle.get(self._channel, _DEVICE_TO_DEVICE, context=self._context)
 
 
-def permutation(mesh: Mesh, source: Sharding, target: Sharding) -> list[tuple[int, int]]:
+def permutation(mesh: Mesh, source: Sharding, target: Sharding, manual: Axes = ()) -> list[tuple[int, int]]:
     """(source device, target device) pairs that turn ``source`` into ``target``, each device once on either side.
 
-    Devices that hold the same block are matched to themselves first, so that data stays where it can.
+    Devices that hold the same block are matched to themselves first, so that data stays where it can. No data moves
+    along axes that are ``manual``.
     """
     holders: dict[tuple[int, ...], list[int]] = {}
     wanters: dict[tuple[int, ...], list[int]] = {}
     for device in sorted(mesh.devices):
-        holders.setdefault(tuple(mesh.shard_index(device, axes) for axes in source.dims), []).append(device)
-        wanters.setdefault(tuple(mesh.shard_index(device, axes) for axes in target.dims), []).append(device)
+        for table, dims in ((holders, source.dims), (wanters, target.dims)):
+            block = tuple(mesh.shard_index(device, axes) for axes in (manual, *dims))
+            table.setdefault(block, []).append(device)
     pairs = []
     for block, targets in wanters.items():
         sources = holders[block]

@@ -9,6 +9,7 @@ What differs per op stands in `rows.ROWS`; this module knows only shardings, typ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,7 +134,7 @@ class Localizer:
             self.reductions.pop(value, None)
         op.erase()
 
-    def match_operands(self, op: Any, attrs: list[Any]) -> None:
+    def match_operands(self, op: Any, attrs: Sequence[Any]) -> None:
         """Moves the operands of ``op`` that do not lie as ``attrs`` say (``None``: replicated)."""
         for i, (value, attr) in enumerate(zip(list(op.operands), attrs, strict=True)):
             source, target = self.shardings[value], self.shardings.parse(attr)

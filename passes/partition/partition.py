@@ -15,6 +15,7 @@ from passes.optimize.cse import Cse
 from passes.optimize.dead_ops import DeadOps
 from passes.partition.composites import kept_whole
 from passes.partition.localize import localize_function
+from passes.partition.manual import dissolve, settle
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
 from passes.partition.side_table import Entry, SideTable
@@ -100,6 +101,7 @@ def partition(
     # Before axes are factored, so that errors name the user's.
     check_signatures(program)
     _refuse_unreduced(program)
+    settle(program)
     name, prime = _the_mesh(program, factor_axes(program.module))
     propagation = propagate(program, options)
     side_table = _side_table(program, name, prime)
@@ -174,6 +176,7 @@ def _entry(value: entry.Value, named: dict[str, Mesh], prime: PrimeMesh) -> Entr
 def _clean(program: Program, function: Any, prime: PrimeMesh) -> list[str]:
     """Removes every trace of ``sdy``, verifies, and drops what the lowering left unused."""
     module = program.module
+    dissolve(module)
     for op in operations(module):
         attributes = op.attributes
         for key in ("sdy.sharding", "sdy.sharding_rule"):

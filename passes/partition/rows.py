@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
-from passes.partition import composites, constants, planned
-from passes.partition.shardings import Axes
+from passes.partition import composites, constants, manual, planned
+from passes.partition.shardings import MANUAL, Axes
+from passes.partition.summary import COLLECTIVES
 from passes.program.types import shape_of, tensor_type
 from passes.sharding.reducers import reducer
 
@@ -294,7 +295,7 @@ def _free(lower: Lowering, note: str) -> Row:
 
 
 def _keep(localizer: Localizer, op: Any) -> None:
-    """Terminators: their operands were moved by the op they end."""
+    """Nothing to do; the operands of terminators were moved by the op they end."""
 
 
 _DEFAULT = (
@@ -368,6 +369,21 @@ ROWS: dict[str, Row] = {
         while_lower, "Operands, block arguments, returned values and results of one carry lie alike."
     ),
     "func.return": _TERMINATOR,
+    "sdy.return": _TERMINATOR,
     "stablehlo.return": _TERMINATOR,
+    MANUAL: _free(
+        manual.lower,
+        "Operands and results lie as in_shardings and out_shardings say; the body, lowered along the axes that are not "
+        "manual, takes its place.",
+    ),
+    **dict.fromkeys(
+        sorted(COLLECTIVES),
+        Row(
+            "In a manual computation: stays, its groups name devices along manual axes, its channel becomes unique; "
+            "dimensions it joins or cuts are whole along other axes. Refused elsewhere.",
+            manual.collective_lower,
+        ),
+    ),
+    "stablehlo.partition_id": _free(_keep, "Where all axes are manual: stays. Refused elsewhere."),
     **{name: _free(lower, (lower.__doc__ or "").partition(": ")[2]) for name, lower in planned.LOWERINGS.items()},
 }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from passes import _mlir
 from passes.errors import UserError
 from passes.program import entry
 from passes.program.types import tensor_type
-from passes.sharding.mesh import Axis, Mesh, Sharding, sharding_from_attr
+from passes.sharding.mesh import Axis, Mesh, Sharding, sharding_from_attr, sharding_to_attr
 
 Axes = tuple[Axis, ...]
 
+# Code written for one device; inside, shardings name the axes only that are not manual.
+MANUAL = "sdy.manual_computation"
 # Ops whose blocks take the op's results as arguments, in the results' shardings.
 _LOOPS = frozenset({"stablehlo.while"})
 # Attributes that name the sharding of an op's only result.
@@ -50,10 +52,28 @@ class ShardingMap:
             if op.name in CONTROL_FLOW:
                 for region in op.regions:
                     inner = region.blocks[0]
-                    if op.name in _LOOPS:
-                        for value, attr in zip(inner.arguments, attrs, strict=False):
-                            self.record(value, attr)
+                    for value, attr in zip(inner.arguments, self._of_arguments(op, attrs), strict=False):
+                        self.record(value, attr)
                     self._read_block(inner)
+
+    def _of_arguments(self, op: Any, results: Sequence[Any]) -> Sequence[Any]:
+        """The sharding attribute of each argument of the blocks of ``op``, whose results lie as ``results`` say."""
+        if op.name in _LOOPS:
+            return results
+        if op.name != MANUAL:
+            return ()
+        manual = manual_axes(op)
+        return [self.without(attr, manual) for attr in self.listed(op, "in_shardings")]
+
+    def without(self, attr: Any, manual: Iterable[str]) -> Any:
+        """How a value that lies as ``attr`` says lies inside a computation that is ``manual`` over these axes."""
+        sharding = self.parse(attr)
+        if sharding is None:
+            return None
+        names = frozenset(manual)
+        free = Sharding(self.mesh, tuple(tuple(a for a in axes if a.name not in names) for axes in sharding.dims))
+        mesh = _mlir.ir.FlatSymbolRefAttr(_mlir.sdy.TensorShardingAttr(attr).mesh_or_ref).value
+        return sharding_to_attr(mesh, free)
 
     def record(self, value: Any, attr: Any) -> None:
         """Remembers that ``value`` lies as ``attr`` says; ``None`` or a replicated one leaves no trace."""
@@ -96,13 +116,19 @@ class ShardingMap:
         """The sharding attribute of each result of ``op``; empty if the op has none, so that all are replicated."""
         attributes = op.attributes
         if "sdy.sharding" in attributes:
-            attr = attributes["sdy.sharding"]
-            if attr not in self._per_value:
-                self._per_value[attr] = list(_mlir.sdy.TensorShardingPerValueAttr(attr).shardings)
-            return self._per_value[attr]
+            return self.listed(op, "sdy.sharding")
+        if op.name == MANUAL:
+            return self.listed(op, "out_shardings")
         if op.name.startswith("sdy."):
             return [attributes[key] for key in _OUT_SHARDING if key in attributes]
         return ()
+
+    def listed(self, op: Any, key: str) -> Sequence[Any]:
+        """The sharding attributes in the list that ``op`` has under ``key``."""
+        attr = op.attributes[key]
+        if attr not in self._per_value:
+            self._per_value[attr] = list(_mlir.sdy.TensorShardingPerValueAttr(attr).shardings)
+        return self._per_value[attr]
 
     def local_type(self, type: Any, attr: Any) -> Any:
         """The per-device type of a value of global ``type`` that lies as ``attr`` says.
@@ -119,8 +145,14 @@ class ShardingMap:
         return self._local_types[key]
 
 
+def manual_axes(op: Any) -> tuple[str, ...]:
+    """The manual axes of a manual computation."""
+    attr = _mlir.sdy.ManualAxesAttr(op.attributes["manual_axes"])
+    return tuple(attr[i] for i in range(len(attr)))
+
+
 # Ops whose regions hold code of the program, on tensors; other regions compute on scalars and stay as they are.
-CONTROL_FLOW = frozenset({"stablehlo.while", "stablehlo.case", "stablehlo.if"})
+CONTROL_FLOW = frozenset({"stablehlo.while", "stablehlo.case", "stablehlo.if", MANUAL})
 
 
 def _divide(type: Any, sharding: Sharding) -> Any:

@@ -6,7 +6,7 @@ that, so the axis goes (the dimension is replicated over it) and the report says
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,12 +124,16 @@ def drop_indivisible(program: Program) -> list[Dropped]:
     for op in operations(program.module):
         attributes = op.attributes
         if SHARDING in attributes:
-            dropped += _drop_on_results(program, op, cutter)
+            dropped += _drop_in_list(program, op, SHARDING, op.results, cutter)
         elif op.name in _RESHARDS:
             new, cuts = cutter.cut(attributes["sharding"], op.results[0].type)
             if cuts:
                 attributes["sharding"] = new
                 dropped += _reports(op.name, program.where(op), op.results[0].type, cuts)
+        elif op.name == "sdy.manual_computation":
+            # Manual axes come first in a dimension and divide it, so what goes is what goes inside, too.
+            dropped += _drop_in_list(program, op, "in_shardings", op.operands, cutter)
+            dropped += _drop_in_list(program, op, "out_shardings", op.results, cutter)
         elif op.name == "func.func":
             dropped += _drop_on_signature(program, op, cutter)
     return dropped
@@ -141,7 +145,7 @@ class _Cutter:
     def __init__(self, named: dict[str, Mesh]) -> None:
         self._named = named
         self._known: dict[tuple[Any, Any], tuple[Any, tuple[_Cut, ...]]] = {}
-        # What is on an op's results as a whole, if nothing is to be cut there.
+        # What is on an op's values as a whole, if nothing is to be cut there.
         self.clean: set[tuple[Any, ...]] = set()
 
     def cut(self, sharding: Any, type: Any) -> tuple[Any, tuple[_Cut, ...]]:
@@ -179,10 +183,11 @@ class _Cutter:
         return new, tuple(cuts)
 
 
-def _drop_on_results(program: Program, op: Any, cutter: _Cutter) -> Iterator[Dropped]:
+def _drop_in_list(program: Program, op: Any, name: str, values: Iterable[Any], cutter: _Cutter) -> Iterator[Dropped]:
+    """Takes axes off the shardings of ``values`` that ``op`` lists in its attribute ``name``."""
     attributes = op.attributes
-    given = attributes[SHARDING]
-    types = [r.type for r in op.results]
+    given = attributes[name]
+    types = [v.type for v in values]
     key = (given, *types)
     if key in cutter.clean:
         return
@@ -191,7 +196,7 @@ def _drop_on_results(program: Program, op: Any, cutter: _Cutter) -> Iterator[Dro
     if not any(cuts for _, cuts in found):
         cutter.clean.add(key)
         return
-    attributes[SHARDING] = _mlir.sdy.TensorShardingPerValueAttr.get([new for new, _ in found], context=_mlir.context())
+    attributes[name] = _mlir.sdy.TensorShardingPerValueAttr.get([new for new, _ in found], context=_mlir.context())
     for (_, cuts), type in zip(found, types, strict=True):
         yield from _reports(op.name, program.where(op), type, cuts)
 

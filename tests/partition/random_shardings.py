@@ -13,10 +13,16 @@ from passes.sharding.mesh import Axis, Mesh, Sharding, mesh_to_attr, sharding_to
 
 def annotate(program: Program, mesh: Mesh, seed: int) -> list[str]:
     """Adds ``mesh`` and a random sharding to most arguments; returns the shardings as text."""
-    ir, context, choose = _mlir.ir, _mlir.context(), random.Random(seed)
+    ir, context = _mlir.ir, _mlir.context()
     point = ir.InsertionPoint.at_block_begin(program.module.body)
     attributes = {"sym_name": ir.StringAttr.get("mesh", context), "mesh": mesh_to_attr(mesh)}
     ir.Operation.create("sdy.mesh", attributes=attributes, loc=ir.Location.unknown(context), ip=point)
+    return annotate_arguments(program, mesh, seed)
+
+
+def annotate_arguments(program: Program, mesh: Mesh, seed: int) -> list[str]:
+    """As `annotate`, for a program that has ``mesh`` already, under the name ``mesh``."""
+    ir, context, choose = _mlir.ir, _mlir.context(), random.Random(seed)
     function, found, written = find_entry(program), [], []
     for value in arguments(function):
         shape = ir.RankedTensorType(value.type).shape
