@@ -87,25 +87,24 @@ def collective_lower(localizer: Localizer, op: Any) -> None:
     if "replica_groups" in op.attributes:
         mesh, emit = localizer.shardings.mesh, localizer.emit
         axes = tuple(map(mesh.axis, _differing(op, mesh)))
-        if {frozenset(g) for g in _groups(op, mesh)} == {frozenset(g) for g in mesh.groups(axes)}:
+        if {frozenset(g) for g in _groups(op)} == {frozenset(g) for g in mesh.groups(axes)}:
             emit.axes_of_groups.setdefault(op.attributes["replica_groups"], axes)
 
 
-def _groups(op: Any, mesh: Mesh) -> list[list[int]]:
+def _groups(op: Any) -> list[list[int]]:
     """The devices that exchange data; pairs for a permute."""
     attributes = op.attributes
     key = "replica_groups" if "replica_groups" in attributes else "source_target_pairs"
     attr = _mlir.ir.DenseIntElementsAttr(attributes[key])
     rows, size = _mlir.ir.RankedTensorType(attr.type).shape
     numbers = [int(n) for n in attr]
-    # Groups of unequal size are filled up with -1; no groups at all are one of everybody.
-    found = [[n for n in numbers[row * size : (row + 1) * size] if n >= 0] for row in range(rows)]
-    return found if found or key != "replica_groups" else [list(mesh.devices)]
+    # Groups of unequal size are filled up with -1.
+    return [[n for n in numbers[row * size : (row + 1) * size] if n >= 0] for row in range(rows)]
 
 
 def _differing(op: Any, mesh: Mesh) -> list[str]:
     """The mesh axes along which the devices of some group differ."""
-    groups = _groups(op, mesh)
+    groups = _groups(op)
 
     def differ(axis: Axis) -> bool:
         return any(len({mesh.coordinate(device, axis) for device in group}) > 1 for group in groups)
@@ -152,7 +151,7 @@ def _exchange(op: Any, mesh: Mesh) -> str:
             "its groups name replicas, of which there is one, not the devices of the mesh; give it a channel_handle"
             + (f" and {_GLOBAL_IDS}" if op.name in _TAKES_GLOBAL_IDS else "")
         )
-    strangers = {d for group in _groups(op, mesh) for d in group} - set(mesh.devices)
+    strangers = {d for group in _groups(op) for d in group} - set(mesh.devices)
     if strangers:
         return f"its groups name device {min(strangers)}, which the mesh does not have"
     free = [name for name in _differing(op, mesh) if name not in manual]
@@ -178,7 +177,7 @@ def _moves_nothing(op: Any, mesh: Mesh) -> bool:
     """Whether every device hears from itself only, and takes that as it is."""
     if [v.type for v in op.operands] != [v.type for v in op.results]:
         return False
-    return sorted({tuple(sorted(set(group))) for group in _groups(op, mesh)}) == [(d,) for d in sorted(mesh.devices)]
+    return sorted({tuple(sorted(set(group))) for group in _groups(op)}) == [(d,) for d in sorted(mesh.devices)]
 
 
 def _axes_around(op: Any) -> frozenset[str] | None:

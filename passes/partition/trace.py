@@ -69,7 +69,8 @@ def number_of(op: Any) -> int | None:
 def hand_over(source: Any, target: Any) -> None:
     """Lets the op of value ``target`` stand for value ``source`` from now on, instead of the op that makes it."""
     giver, taker = source.owner, target.owner
-    if isinstance(giver, _mlir.ir.Block):
+    # A slice of an argument without elements is the argument.
+    if isinstance(giver, _mlir.ir.Block) or isinstance(taker, _mlir.ir.Block):
         return
     marks, receiver = giver.operation.attributes, taker.operation.attributes
     if NUMBER not in marks:
