@@ -81,3 +81,21 @@ def test_a_public_signature_has_to_divide(signature: str, message: str) -> None:
     assert (caught.value.where.file, caught.value.where.line) == ("m.mlir", 2)
     private = parse(MESH + f"func.func private @f({signature}) {{ return }}")
     check_signatures(private)
+
+
+def test_free_axes_of_a_manual_computation_go_inside_and_outside() -> None:
+    program = parse(MESH + """
+func.func @main(%a: tensor<12x8xf32>) -> tensor<12x8xf32> {
+  %0 = sdy.manual_computation(%a) in_shardings=[<@mesh, [{"x", "y"}, {}]>] out_shardings=[<@mesh, [{"x", "z"}, {}]>]
+      manual_axes={"x"} (%b: tensor<3x8xf32>) {
+    %1 = stablehlo.abs %b {sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"y"}, {}]>]>} : tensor<3x8xf32>
+    sdy.return %1 : tensor<3x8xf32>
+  } : (tensor<12x8xf32>) -> tensor<12x8xf32>
+  return %0 : tensor<12x8xf32>
+}""")
+    assert [(d.value, d.shape, d.axes) for d in drop_indivisible(program)] == [
+        ("sdy.manual_computation", (12, 8), ("y",)),
+        ("stablehlo.abs", (3, 8), ("y",)),
+    ]
+    text = to_text(program.module)
+    assert 'in_shardings=[<@mesh, [{"x"}, {}]>] out_shardings=[<@mesh, [{"x", "z"}, {}]>]' in text
