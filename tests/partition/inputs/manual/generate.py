@@ -120,6 +120,32 @@ def _branches_body(x: jax.Array, n: jax.Array) -> jax.Array:
     return lax.cond(n[0] > 2, lambda y: lax.psum(y, "model"), lambda y: 2 * y, y)
 
 
+def _pipeline_body(weights: jax.Array, batches: jax.Array) -> jax.Array:
+    """Four stages, a layer each, batch after batch: GPipe's schedule."""
+    stage, count = lax.axis_index("model"), batches.shape[0]
+
+    def step(carry: Arrays, t: jax.Array) -> tuple[Arrays, None]:
+        handed, done = carry
+        y = jax.nn.relu(jnp.where(stage == 0, batches[jnp.clip(t, 0, count - 1)], handed) @ weights[0])
+        finished = (stage == 3) & (t >= 3)
+        done = jnp.where(finished, done.at[jnp.clip(t - 3, 0, count - 1)].set(y), done)
+        return (lax.ppermute(y, "model", RING4), done), None
+
+    start = jnp.zeros_like(batches[0]), jnp.zeros_like(batches)
+    (_, done), _ = lax.scan(step, start, jnp.arange(count + 3))
+    return lax.psum(jnp.where(stage == 3, done, 0), "model")
+
+
+def _layers(weights: jax.Array, batches: jax.Array) -> jax.Array:
+    for weight in weights:
+        batches = jax.nn.relu(batches @ weight)
+    return batches
+
+
+def _sum_grad(function: Callable[..., jax.Array]) -> Callable[..., Arrays]:
+    return jax.grad(lambda *args: function(*args).sum(), (0, 1))
+
+
 def _size_one_body(x: jax.Array) -> jax.Array:
     gathered = lax.all_gather(lax.ppermute(x, "one", [(0, 0)]), "one", axis=0, tiled=True)
     return lax.psum(x, "one") + lax.axis_index("one") + gathered
@@ -203,6 +229,10 @@ def main() -> None:
     )
     count = jax.ShapeDtypeStruct((1,), jnp.int32)
     _write("branches", "2x4", branches, (_f32(8, 16), count), (P("data"), P()))
+    pipeline = shard_map(_pipeline_body, in_specs=(P("model"), P()), out_specs=P(), axis_names={"model"})
+    lie = (P("model"), P(None, "data"))
+    stages = (_f32(4, 8, 8), _f32(5, 4, 8))
+    _write("pipeline_grad", "2x4", _sum_grad(pipeline), stages, lie, _sum_grad(_layers))
     one = shard_map(_size_one_body, in_specs=P("one"), out_specs=P(None, "one"), axis_names={"one"})
     _write("size_one", "1x8", one, (_f32(8, 4),), (P("x"),), lambda x: 2 * x)
     both = shard_map(
