@@ -110,5 +110,6 @@ def _to_json(report: Report) -> dict[str, object]:
         "replicated_around": [{"op": r.op, "where": r.where, "reason": r.reason} for r in report.replicated],
         "without_rule": [{"where": str(where or ""), "message": m} for where, m in report.propagation.unruled],
         "not_split": [str(dropped) for dropped in report.propagation.dropped],
+        "flat_composites": [{"name": f.name, "where": str(f.where or ""), "reason": f.reason} for f in report.flat],
         "donations_dropped": report.unaliased,
     }

@@ -16,6 +16,7 @@ from passes.optimize.dead_ops import DeadOps
 from passes.partition.composites import kept_whole
 from passes.partition.localize import localize_function
 from passes.partition.manual import dissolve, settle
+from passes.partition.outline import Composites, Flat
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
 from passes.partition.side_table import Entry, SideTable
@@ -25,10 +26,12 @@ from passes.pipeline import runner
 from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry, write
 from passes.program.read import Program
-from passes.program.walk import operations
+from passes.program.walk import named, operations
 from passes.sharding.divisibility import check_signatures
 from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateOptions, PropagateReport, propagate
+from passes.sharding.tuples import NAMES
+from passes.sharding.tuples import dissolve as dissolve_tuples
 
 NORMALISE = (
     "builtin.module(func.func(stablehlo-legalize-composite-to-call{except=EXCEPT}),native-inline,symbol-dce,"
@@ -47,6 +50,7 @@ class Report:
       propagation: What propagation reported: ops without a rule, axes dropped from dimensions they do not divide.
       unaliased: Arguments whose donation was dropped because the result now has another type.
       axes_of_groups: The mesh axes behind each ``replica_groups`` attribute, as users write them.
+      flat: Composites that are none any more, because the plan does something in them that the device alone cannot.
       numbered: With tracing, the global program as bytecode, its ops numbered; annotated, but not yet planned.
     """
 
@@ -56,6 +60,7 @@ class Report:
     propagation: PropagateReport
     unaliased: list[str]
     axes_of_groups: dict[Any, tuple[str, ...]]
+    flat: tuple[Flat, ...] = ()
     numbered: bytes | None = None
 
     def lines(self) -> list[str]:
@@ -73,6 +78,7 @@ class Report:
         found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
         found += self.propagation.advice()
         found += [f"not split: {dropped}" for dropped in self.propagation.dropped]
+        found += [str(flat) for flat in self.flat]
         found += [f"donation dropped: '{name}' and its result have different local types" for name in self.unaliased]
         return found
 
@@ -82,21 +88,25 @@ def partition(
 ) -> Report:
     """Turns ``program``, which carries ``sdy`` shardings, into its per-device program in place.
 
-    The module keeps the entry function only, under its name, and gets ``mhlo.num_partitions``. Partition ids number the
-    devices.
+    The module keeps the entry function only, under its name, and what its composites are made of; it gets
+    ``mhlo.num_partitions``. Partition ids number the devices.
 
     Args:
       entry_name: The entry function; ``None`` finds it.
       trace: Keeps on each op which op of the global program it came from (`trace`) and reports that program. Equal ops
-        are then not merged, for they come from different ones.
+        are then not merged, for they come from different ones, and composites without a rule are flat.
       options: How to propagate.
 
     Raises:
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
     """
     function = entry.find_entry(program, entry_name)
+    dissolve_tuples(program, named(program.module, NAMES))
     check_for_sdy(program)
     _keep_only(program, function)
+    composites = Composites(program)
+    if not trace:
+        composites.flatten()
     runner.run(program, NORMALISE.replace("EXCEPT", ",".join(kept_whole(program))))
     # Before axes are factored, so that errors name the user's.
     check_signatures(program)
@@ -114,13 +124,14 @@ def partition(
         write_shardings(program.module, localizer.shardings, prime)
     else:
         remove_marks(program.module)
+    flat = composites.outline()
     unaliased = _clean(program, function, prime)
     axes_of_groups = {
         attr: tuple(a.text(prime.original) for a in prime.restore_axes(tuple(a.name for a in axes)))
         for attr, axes in localizer.emit.axes_of_groups.items()
     }
     moved = traffic(program.module, axes_of_groups)
-    return Report(side_table, moved, replicated, propagation, unaliased, axes_of_groups, numbered)
+    return Report(side_table, moved, replicated, propagation, unaliased, axes_of_groups, flat, numbered)
 
 
 def _keep_only(program: Program, function: Any) -> None:

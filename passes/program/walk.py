@@ -27,3 +27,18 @@ def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
 
     root.operation.walk(collect_some if without else collect, pre_order)
     return found
+
+
+def named(root: Any, names: frozenset[str]) -> list[Any]:
+    """Every operation inside ``root`` that is called one of ``names``, in pre-order."""
+    found: list[Any] = []
+    pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
+
+    def collect(op: Any) -> Any:
+        op = op.operation
+        if op.name in names:
+            found.append(op)
+        return advance
+
+    root.operation.walk(collect, pre_order)
+    return found

@@ -23,10 +23,11 @@ from passes.pipeline import prechecks, runner
 from passes.pipeline.options import RunOptions
 from passes.program.entry import find_entry
 from passes.program.read import Program
-from passes.program.walk import operations
-from passes.sharding import function_names, signature
+from passes.program.walk import named, operations
+from passes.sharding import composites, decouple, function_names, signature, tuples
 from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible
 from passes.sharding.keep_edges import KeepEdges
+from passes.sharding.mesh import meshes
 from passes.sharding.op_rules import RULE, populate
 from passes.sharding.sharding_rule import decode
 from passes.sharding.signature import SHARDING
@@ -53,6 +54,10 @@ _UNVERIFIED = RunOptions(verify_each=False)
 
 # How to settle what several axes want of one dimension; Shardy's names.
 STRATEGIES = ("aggressive", "basic", "basic-then-aggressive")
+
+
+# What propagation does not see as it is.
+_SPECIAL = frozenset({composites.COMPOSITE, *decouple.REWRITES, *tuples.NAMES})
 
 
 @dataclass(frozen=True)
@@ -118,11 +123,18 @@ def propagate(
     """
     options = options or PropagateOptions()
     function = find_entry(program, entry)
+    special = named(program.module, _SPECIAL)
+    if tuples.dissolve(program, special):
+        special = named(program.module, _SPECIAL)
     check_signatures(program)
-    with function_names.entry_as_main(program, function):
-        unruled, entries = _run_shardy(program, options)
-    _tidy(program, options)
-    signature.close(program)
+    found = [op for op in special if op.name == composites.COMPOSITE]
+    if meshes(program.module):
+        decouple.decouple(special)
+    with composites.as_calls(program, found):
+        with function_names.entry_as_main(program, function):
+            unruled, entries = _run_shardy(program, options)
+        decouple.merge(_tidy(program, options))
+        signature.close(program)
     return PropagateReport(unruled, tuple(drop_indivisible(program)), entries)
 
 
@@ -164,28 +176,39 @@ def _run_shardy(
     return placed, entries
 
 
-def _tidy(program: Program, options: PropagateOptions) -> None:
-    """Takes away what propagation leaves behind: its own kind of constant, a copy of the mesh, the rules."""
+def _tidy(program: Program, options: PropagateOptions) -> list[Any]:
+    """Takes away what propagation leaves behind: its own kind of constant, a copy of the mesh, the rules.
+
+    Returns the constants and iotas of the program.
+    """
     replace = {"sdy.constant": "stablehlo.constant"}
     if options.reshards:
         replace["sdy.sharding_constraint"] = "sdy.reshard"
     else:
         replace["sdy.reshard"] = "sdy.sharding_constraint"
-    replaced = []
+    replaced, roots = [], []
     for op in operations(program.module):
         name, attributes = op.name, op.attributes
         if name in replace:
             replaced.append(op)
+        elif name in decouple.ROOTS:
+            roots.append(op)
         elif name == "sdy.mesh" and "stablehlo.mesh" in attributes:
             del attributes["stablehlo.mesh"]
         if not options.keep_sharding_rules and RULE in attributes and not decode(attributes[RULE])[1]:
             del attributes[RULE]
     for op in replaced:
-        _replace(op, replace[op.name])
+        new = _replace(op, replace[op.name])
+        if new.name in decouple.ROOTS:
+            roots.append(new)
+    return roots
 
 
-def _replace(op: Any, name: str) -> None:
-    """Puts an op called ``name``, otherwise the same, in the place of ``op``, which has one result and no regions."""
+def _replace(op: Any, name: str) -> Any:
+    """Puts an op called ``name``, otherwise the same, in the place of ``op``, which has one result and no regions.
+
+    Returns the new op.
+    """
     ir = _mlir.ir
     try:
         given = {key: op.attributes[key] for key in op.attributes}
@@ -206,3 +229,4 @@ def _replace(op: Any, name: str) -> None:
         new = ir.Operation.create(name, types, list(op.operands), given, loc=op.location, ip=before)
     op.results[0].replace_all_uses_with(new.results[0])
     op.erase()
+    return new.operation
