@@ -15,10 +15,11 @@ is lowered (`dissolve`): one value inside may be two results that lie differentl
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
-from passes.partition.shardings import MANUAL, manual_axes
+from passes.partition.shardings import MANUAL, Axes, manual_axes
 from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import MARKS
 from passes.program.read import Program
@@ -84,32 +85,43 @@ def collective_lower(localizer: Localizer, op: Any) -> None:
     """The groups name devices of the whole mesh and stay; the channel is made unique."""
     localizer.in_place(op)
     op.attributes["channel_handle"] = localizer.emit.channel_handle()
-    if "replica_groups" in op.attributes:
-        mesh, emit = localizer.shardings.mesh, localizer.emit
-        axes = tuple(map(mesh.axis, _differing(op, mesh)))
-        if {frozenset(g) for g in _groups(op)} == {frozenset(g) for g in mesh.groups(axes)}:
-            emit.axes_of_groups.setdefault(op.attributes["replica_groups"], axes)
+    groups, named = op.attributes.get("replica_groups"), localizer.emit.axes_of_groups
+    if groups is not None and groups not in named and (axes := _spanned(groups, localizer.shardings.mesh)):
+        named[groups] = axes
 
 
-def _groups(op: Any) -> list[list[int]]:
-    """The devices that exchange data; pairs for a permute."""
+def _exchanging(op: Any) -> Any:
+    """The attribute that says which devices exchange data."""
     attributes = op.attributes
-    key = "replica_groups" if "replica_groups" in attributes else "source_target_pairs"
-    attr = _mlir.ir.DenseIntElementsAttr(attributes[key])
-    rows, size = _mlir.ir.RankedTensorType(attr.type).shape
-    numbers = [int(n) for n in attr]
+    return attributes["replica_groups" if "replica_groups" in attributes else "source_target_pairs"]
+
+
+# A program has many collectives and few different groups.
+@functools.lru_cache(maxsize=1024)
+def _groups(attr: Any) -> tuple[tuple[int, ...], ...]:
+    """The devices that exchange data, group by group; pairs for a permute."""
+    dense = _mlir.ir.DenseIntElementsAttr(attr)
+    rows, size = _mlir.ir.RankedTensorType(dense.type).shape
+    numbers = [int(n) for n in dense]
     # Groups of unequal size are filled up with -1.
-    return [[n for n in numbers[row * size : (row + 1) * size] if n >= 0] for row in range(rows)]
+    return tuple(tuple(n for n in numbers[row * size : (row + 1) * size] if n >= 0) for row in range(rows))
 
 
-def _differing(op: Any, mesh: Mesh) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def _differing(attr: Any, mesh: Mesh) -> tuple[str, ...]:
     """The mesh axes along which the devices of some group differ."""
-    groups = _groups(op)
 
     def differ(axis: Axis) -> bool:
-        return any(len({mesh.coordinate(device, axis) for device in group}) > 1 for group in groups)
+        return any(len({mesh.coordinate(device, axis) for device in group}) > 1 for group in _groups(attr))
 
-    return [name for name, _ in mesh.axes if differ(mesh.axis(name))]
+    return tuple(name for name, _ in mesh.axes if differ(mesh.axis(name)))
+
+
+def _spanned(attr: Any, mesh: Mesh) -> Axes:
+    """The axes whose collective has these groups; none for groups over parts of axes."""
+    axes = tuple(map(mesh.axis, _differing(attr, mesh)))
+    same = set(map(frozenset, _groups(attr))) == set(map(frozenset, mesh.groups(axes)))
+    return axes if same else ()
 
 
 # -- before planning ---------------------------------------------------------------------------------------------------
@@ -151,10 +163,10 @@ def _exchange(op: Any, mesh: Mesh) -> str:
             "its groups name replicas, of which there is one, not the devices of the mesh; give it a channel_handle"
             + (f" and {_GLOBAL_IDS}" if op.name in _TAKES_GLOBAL_IDS else "")
         )
-    strangers = {d for group in _groups(op) for d in group} - set(mesh.devices)
+    strangers = {d for group in _groups(_exchanging(op)) for d in group} - set(mesh.devices)
     if strangers:
         return f"its groups name device {min(strangers)}, which the mesh does not have"
-    free = [name for name in _differing(op, mesh) if name not in manual]
+    free = [name for name in _differing(_exchanging(op), mesh) if name not in manual]
     if free:
         return f"its groups differ along {_listed(free)}, which is not manual around it"
     return ""
@@ -177,7 +189,7 @@ def _moves_nothing(op: Any, mesh: Mesh) -> bool:
     """Whether every device hears from itself only, and takes that as it is."""
     if [v.type for v in op.operands] != [v.type for v in op.results]:
         return False
-    return sorted({tuple(sorted(set(group))) for group in _groups(op)}) == [(d,) for d in sorted(mesh.devices)]
+    return {frozenset(group) for group in _groups(_exchanging(op))} == {frozenset({d}) for d in mesh.devices}
 
 
 def _axes_around(op: Any) -> frozenset[str] | None:
