@@ -12,6 +12,23 @@ from passes.optimize.rewriting import Rule
 from passes.optimize.rules import RULES
 from passes.partition.rows import ROWS, Row
 
+COLLECTIVES = """\
+## Collectives
+
+Once every op is lowered, passes look at the collectives; `shlo opt` runs them on per-device programs too. A traced
+program (`--trace`) keeps the collectives of its plan.
+
+- [`cancel-moves`](passes.md): a device's part of what was gathered, or gathered parts of one value, are what was there
+  before, or an all_to_all; its part of an all_reduce is a reduce_scatter. Bits stay.
+- [`delay-reductions`](passes.md): where results of all_reduces of one group, or of reduce_scatters, are added up,
+  their operands are added up and reduced once. Integers keep every bit. Floating-point sums are added in another order,
+  so their rounding changes and `close` is what can be claimed; where nothing rounds (`--inputs exact`) the bits stay,
+  but for the sign of a zero. The summary says how many sums it was; `--keep-sum-order` leaves them.
+- [`combine-collectives`](passes.md), with `--combine-collectives=BYTES`: independent all_reduces or all_gathers of one
+  group become one of several operands. Bits stay, the bytes too. XLA's layout assignment (jaxlib 0.10.2) fails on an
+  all_reduce of several operands that has a channel, as those of per-device programs have: `shlo verify` and `shlo run`
+  get around that; other runtimes may not.
+"""
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code instead. -->\n"
 
@@ -42,6 +59,10 @@ def lowering() -> str:
             "",
             "An op that is not listed runs replicated: its operands are gathered, every device runs all of it, and the",
             "summary says so. So does a listed op whose plan its guard refuses.",
+            "",
+            *COLLECTIVES.splitlines(),
+            "",
+            "## Ops",
             "",
             "| ops | lowering |",
             "|---|---|",

@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--collective", metavar="N", type=whole_number, action="append", default=[], help=(
         "collective N of the per-device program, as --collectives numbers them"
     ))
-    what.add_argument("--collectives", action="store_true", help="list the collectives of the per-device program")
+    what.add_argument("--collectives", action="store_true", help=(
+        "list the collectives of the per-device program, as planned: before sums that meet are reduced together"
+    ))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from passes.cli.common import (
     check_output,
     read_input,
     read_rules,
+    whole_number,
     write_module,
 )
 from passes.cli.execution import add_verify, copy_of, prove
@@ -41,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace", metavar="FILE", help=(
         "keep on every op which op of the global program it stands for, and write that program, numbered, to FILE; "
         "for shlo bisect"
+    ))
+    parser.add_argument("--keep-sum-order", action="store_true", help=(
+        "add floating-point sums in the order of the program, even where adding them up before they are reduced over "
+        "devices would save reductions"
+    ))
+    parser.add_argument("--combine-collectives", type=whole_number, metavar="BYTES", default=0, help=(
+        "combine independent collectives of one kind and group into one of several operands, as long as a device puts "
+        "no more than this into it (default: 0, none)"
     ))
     parser.add_argument("--devices", type=int, metavar="N", help="how many devices there are; the mesh must fit")
     parser.add_argument("--json", action="store_true", help="print the summary on stderr as JSON")
@@ -73,13 +82,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) -> Report:
-    from passes.partition.partition import partition
+    from passes.partition.partition import Communication, partition
     from passes.sharding.annotate import annotate
 
     if rules is not None:
         _check_devices(args, rules.mesh.device_count)
         annotate(program, rules, args.entry)
-    report = partition(program, args.entry, trace=args.trace is not None, options=propagation_options(args))
+    communication = Communication(reorder_sums=not args.keep_sum_order, combine=args.combine_collectives)
+    report = partition(
+        program, args.entry, trace=args.trace is not None, options=propagation_options(args),
+        communication=communication,
+    )
     _check_devices(args, report.side_table.mesh.device_count)
     return report
 
@@ -112,4 +125,5 @@ def _to_json(report: Report) -> dict[str, object]:
         "not_split": [str(dropped) for dropped in report.propagation.dropped],
         "flat_composites": [{"name": f.name, "where": str(f.where or ""), "reason": f.reason} for f in report.flat],
         "donations_dropped": report.unaliased,
+        "collectives_changed": report.changes,
     }

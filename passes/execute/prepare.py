@@ -178,8 +178,8 @@ def _partitions_to_replicas(program: Program, module: Any) -> None:
                 del op.attributes["channel_handle"]
         elif op.name in _FLATTENED_IDS:
             _check_flattened(program, op)
-            if op.name in _ORDERED:
-                _reduce_in_order(op)
+            if op.name in _ORDERED and not _reduce_in_order(op) and len(op.operands) > 1:
+                _without_channel(op)
         else:
             _replace_partition_id(op)
 
@@ -202,15 +202,23 @@ def _replace_partition_id(op: Any) -> None:
     op.erase()
 
 
-def _reduce_in_order(op: Any) -> None:
+def _without_channel(op: Any) -> None:
+    """XLA's layout assignment fails on an all_reduce of several operands with a channel; replicas need none."""
+    for name in _GROUPING[1:]:
+        del op.attributes[name]
+
+
+def _reduce_in_order(op: Any) -> bool:
+    """Replaces a reduction by one in the order of the group; returns whether it did."""
     groups = replica_groups(op, 1)
     # Groups of unequal size cannot be gathered, and large ones would make large programs; XLA reduces those its way.
     if any(len(g) != len(groups[0]) for g in groups) or not 1 < len(groups[0]) <= _LARGEST_GROUP:
-        return
+        return False
     with _mlir.ir.InsertionPoint(op), op.location:
         for operand, result in zip(op.operands, op.results, strict=True):
             result.replace_all_uses_with(_ORDERED[op.name](op, operand, len(groups[0])))
     op.erase()
+    return True
 
 
 def _all_reduce_in_order(op: Any, operand: Any, size: int) -> Any:

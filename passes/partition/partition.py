@@ -13,7 +13,10 @@ from typing import Any
 from passes import _mlir
 from passes.optimize.cse import Cse
 from passes.optimize.dead_ops import DeadOps
+from passes.partition.cancel_moves import CancelMoves
+from passes.partition.combine_collectives import CombineCollectives
 from passes.partition.composites import kept_whole
+from passes.partition.delay_reductions import DelayReductions
 from passes.partition.localize import localize_function
 from passes.partition.manual import dissolve, settle
 from passes.partition.outline import Composites, Flat
@@ -23,6 +26,7 @@ from passes.partition.side_table import Entry, SideTable
 from passes.partition.summary import Traffic, traffic
 from passes.partition.trace import number_operations, remove_marks, write_shardings
 from passes.pipeline import runner
+from passes.pipeline.base import Pass
 from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry, write
 from passes.program.read import Program
@@ -40,6 +44,22 @@ NORMALISE = (
 
 
 @dataclass(frozen=True)
+class Communication:
+    """What may be done about collectives once they are there.
+
+    Attributes:
+      reorder_sums: Whether floating-point sums over devices may be added in another order where that saves reductions.
+      combine: Up to how many bytes independent collectives are combined into one; 0 leaves them alone.
+    """
+
+    reorder_sums: bool = True
+    combine: int = 0
+
+
+_DEFAULTS = Communication()
+
+
+@dataclass(frozen=True)
 class Report:
     """What partitioning did.
 
@@ -50,6 +70,7 @@ class Report:
       propagation: What propagation reported: ops without a rule, axes dropped from dimensions they do not divide.
       unaliased: Arguments whose donation was dropped because the result now has another type.
       axes_of_groups: The mesh axes behind each ``replica_groups`` attribute, as users write them.
+      changes: What the passes over collectives did: the statistics that are not zero, ``pass.statistic`` -> count.
       flat: Composites that are none any more, because the plan does something in them that the device alone cannot.
       numbered: With tracing, the global program as bytecode, its ops numbered; annotated, but not yet planned.
     """
@@ -60,6 +81,7 @@ class Report:
     propagation: PropagateReport
     unaliased: list[str]
     axes_of_groups: dict[Any, tuple[str, ...]]
+    changes: dict[str, int]
     flat: tuple[Flat, ...] = ()
     numbered: bytes | None = None
 
@@ -74,6 +96,7 @@ class Report:
         ]
         if not self.traffic:
             found.append("  none")
+        found += self._changes()
         found += [f"replicated around {r.op} at {r.where}: {r.reason}" for r in self.replicated]
         found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
         found += self.propagation.advice()
@@ -82,9 +105,28 @@ class Report:
         found += [f"donation dropped: '{name}' and its result have different local types" for name in self.unaliased]
         return found
 
+    def _changes(self) -> list[str]:
+        moves, sums, combined = "cancel-moves", "delay-reductions", "combine-collectives"
+        found = []
+        if cancelled := sum(count for name, count in self.changes.items() if name.startswith(f"{moves}.")):
+            found.append(f"{cancelled} slices beside collectives came to less communication")
+        if delayed := self.changes.get(f"{sums}.delayed"):
+            made = self.changes[f"{sums}.made"]
+            found.append(
+                f"{delayed} sums over devices are added up first and reduced by {made}; this changes the order of "
+                "floating-point additions (--keep-sum-order leaves it)"
+            )
+        if count := self.changes.get(f"{combined}.combined"):
+            found.append(f"{count} collectives are combined into {self.changes[f'{combined}.made']}")
+        return found
 
 def partition(
-    program: Program, entry_name: str | None = None, *, trace: bool = False, options: PropagateOptions | None = None
+    program: Program,
+    entry_name: str | None = None,
+    *,
+    trace: bool = False,
+    options: PropagateOptions | None = None,
+    communication: Communication = _DEFAULTS,
 ) -> Report:
     """Turns ``program``, which carries ``sdy`` shardings, into its per-device program in place.
 
@@ -94,8 +136,10 @@ def partition(
     Args:
       entry_name: The entry function; ``None`` finds it.
       trace: Keeps on each op which op of the global program it came from (`trace`) and reports that program. Equal ops
-        are then not merged, for they come from different ones, and composites without a rule are flat.
+        are then not merged, for they come from different ones, composites without a rule are flat, and collectives stay
+        as they were planned.
       options: How to propagate.
+      communication: What may be done about collectives.
 
     Raises:
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
@@ -126,12 +170,13 @@ def partition(
         remove_marks(program.module)
     flat = composites.outline()
     unaliased = _clean(program, function, prime)
+    changes = _improve(program, None if trace else communication)
     axes_of_groups = {
         attr: tuple(a.text(prime.original) for a in prime.restore_axes(tuple(a.name for a in axes)))
         for attr, axes in localizer.emit.axes_of_groups.items()
     }
     moved = traffic(program.module, axes_of_groups)
-    return Report(side_table, moved, replicated, propagation, unaliased, axes_of_groups, flat, numbered)
+    return Report(side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, flat, numbered)
 
 
 def _keep_only(program: Program, function: Any) -> None:
@@ -201,8 +246,25 @@ def _clean(program: Program, function: Any, prime: PrimeMesh) -> list[str]:
     module.operation.attributes["mhlo.num_partitions"] = _mlir.ir.IntegerAttr.get(i32, prime.mesh.device_count)
     module.operation.attributes["mhlo.num_replicas"] = _mlir.ir.IntegerAttr.get(i32, 1)
     _verify(program)
-    runner.run(program, f"builtin.module({Cse.name},{DeadOps.name})")
     return unaliased
+
+
+def _improve(program: Program, communication: Communication | None) -> dict[str, int]:
+    """Merges equal ops, drops unused ones and, with ``communication``, makes less of the collectives; what that did."""
+    passes: list[Pass] = [Cse(), DeadOps()]
+    if communication is not None:
+        passes += [CancelMoves(), DelayReductions(communication.reorder_sums)]
+        if communication.combine:
+            passes.append(CombineCollectives(communication.combine))
+    result = runner.run(program, f"builtin.module({','.join(own.to_text() for own in passes)})")
+    shown = {own.name for own in passes[2:]}
+    return {
+        f"{ran.name}.{count.name}": count.value
+        for ran in result.statistics
+        if ran.name in shown
+        for count in ran.counts
+        if count.value
+    }
 
 
 def _strip_signature(function: Any) -> list[str]:

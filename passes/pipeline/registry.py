@@ -20,6 +20,9 @@ OWN_PASSES = {
     "inline": "passes.optimize.inline:Inline",
     "import-shardings": "passes.sharding.import_shardings:ImportShardings",
     "keep-propagation-edges": "passes.sharding.keep_edges:KeepEdges",
+    "cancel-moves": "passes.partition.cancel_moves:CancelMoves",
+    "combine-collectives": "passes.partition.combine_collectives:CombineCollectives",
+    "delay-reductions": "passes.partition.delay_reductions:DelayReductions",
 }
 
 NATIVE_PREFIX = "native-"
