@@ -198,6 +198,18 @@ def where_of(location: Any) -> Where | None:
     return None
 
 
+def name_of(location: Any) -> str:
+    """The name an MLIR location carries, as ``jit(f)/attention/dot_general``, the outermost one; empty without any."""
+    ir = __getattr__("ir")
+    if isinstance(location, ir.NameLoc):
+        return str(location.name_str)
+    if isinstance(location, ir.CallSiteLoc):
+        return name_of(location.callee)
+    if isinstance(location, ir.FusedLoc):
+        return next((found for part in location.locations if (found := name_of(part))), "")
+    return ""
+
+
 @functools.cache
 def native_pass_anchor(name: str) -> str | None:
     """The op a native pass or pipeline must be nested under (``builtin.module`` or ``func.func``), or ``None``.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from passes import _mlir
 from passes.execute import golden as golden_values
 from passes.execute import inputs as input_kinds
 from passes.execute import regions, stepwise
@@ -193,11 +194,11 @@ class _Match:
         def types(golden: Golden, step: Step) -> list[str]:
             return [str(golden.steps.values[v].type) for v in step.outputs]
 
-        label, wanted = stepwise.label(step.op.location), types(self.got, step)
+        label, wanted = _mlir.name_of(step.op.location), types(self.got, step)
         taken = [self.got.digest(v) for v in step.taken]
         best: tuple[int, Step] | None = None
         for other in self.expected.steps.steps:
-            alike = other.name == step.name, bool(label) and stepwise.label(other.op.location) == label
+            alike = other.name == step.name, bool(label) and _mlir.name_of(other.op.location) == label
             if not any(alike) or types(self.expected, other) != wanted:
                 continue
             score = sum(alike) + 2 * sum(a == self.expected.digest(v) for a, v in zip(taken, other.taken, strict=False))

@@ -234,7 +234,7 @@ def _functions(steps: Steps, step: Step, texts: dict[str, str]) -> list[str]:
 def matches(steps: Steps, step: Step, pattern: str) -> bool:
     """Whether a glob matches a step's op name (with or without its dialect), file position or label."""
     where = str(steps.program.where(step.op) or "")
-    label = stepwise.label(step.op.location)
+    label = _mlir.name_of(step.op.location)
     return any(fnmatchcase(text, pattern) for text in (step.name, step.name.partition(".")[2], where, label))
 
 

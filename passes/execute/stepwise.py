@@ -318,19 +318,7 @@ def ancestors(steps: Steps, step: Step, known: Callable[[int], bool]) -> list[St
 
 def describe(program: Program, op: Any) -> str:
     """Where ``op`` comes from: its file position, or the name its front end gave it; empty if it has neither."""
-    return " ".join(dict.fromkeys(filter(None, (str(program.where(op) or ""), label(op.location)))))
-
-
-def label(location: Any) -> str:
-    """The name in a location, such as ``jit(f)/attention/dot_general``; empty if there is none."""
-    ir = _mlir.ir
-    if isinstance(location, ir.NameLoc):
-        return str(location.name_str)
-    if isinstance(location, ir.CallSiteLoc):
-        return label(location.callee)
-    if isinstance(location, ir.FusedLoc):
-        return next((found for part in location.locations if (found := label(part))), "")
-    return ""
+    return " ".join(dict.fromkeys(filter(None, (str(program.where(op) or ""), _mlir.name_of(op.location)))))
 
 
 def require_runnable(steps: Steps) -> None:

@@ -57,6 +57,16 @@ def functions(module: Any) -> dict[str, Any]:
     return {symbol_name(op): op for op in top if op.name == "func.func"}
 
 
+def graph(module: Any) -> tuple[dict[str, Any], Calls, dict[str, set[str]]]:
+    """The functions of ``module``, all that refers to one, and what each of them refers to."""
+    found, calls = functions(module), Calls()
+    edges = {name: set(calls.add_inside(function)) for name, function in found.items()}
+    for view in module.regions[0].blocks[0]:
+        if view.operation.name != "func.func":
+            calls.add_inside(view.operation)
+    return found, calls, edges
+
+
 def is_entry(function: Any) -> bool:
     """Whether ``function`` may be called from outside: ``@main`` may, as when an entry function is looked for."""
     return symbol_name(function) == "main" or not is_private(function)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from passes import _mlir
 from passes.optimize import calls, slots
-from passes.optimize.calls import Calls, Signature
+from passes.optimize.calls import Signature
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program.entry import value_attributes
 
@@ -61,12 +61,7 @@ func.func private @scale(%arg0: tensor<4xf32>) -> tensor<4xf32> {
 
     def run(self, module: Any, counters: Counters) -> None:
         """Changes results from callees to callers, then arguments from callers to callees, so that chains unwind."""
-        functions = calls.functions(module)
-        found = Calls()
-        edges = {name: set(found.add_inside(function)) for name, function in functions.items()}
-        for view in module.regions[0].blocks[0]:
-            if view.operation.name != "func.func":
-                found.add_inside(view.operation)
+        functions, found, edges = calls.graph(module)
         changeable = calls.changeable(functions, found)
         order = [name for group in calls.callees_first(edges) for name in group]
         targets = {

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal
 
 from passes import _mlir
 from passes.optimize import calls
-from passes.optimize.calls import Calls
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program import purity
 from passes.program.entry import is_declaration
@@ -66,12 +65,7 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<4xf32> {
         """Inlines in place; the ops of an inlined body say in their locations where it was called."""
         if self.mode == "never":
             return
-        functions = calls.functions(module)
-        found = Calls()
-        edges = {name: set(found.add_inside(function)) for name, function in functions.items()}
-        for view in module.regions[0].blocks[0]:
-            if view.operation.name != "func.func":
-                found.add_inside(view.operation)
+        functions, found, edges = calls.graph(module)
         recursive = calls.cycles(edges)
         # Copying a body adds calls of functions that were dealt with before, all of which stay.
         for name in (name for group in calls.callees_first(edges) for name in group):

@@ -21,7 +21,6 @@ from passes.program.types import byte_size
 from passes.program.walk import operations
 from passes.sharding.mesh import Sharding
 from passes.sharding.origins import mark_of
-from passes.sharding.tensors import label_of
 
 _REDUCES = frozenset({"stablehlo.all_reduce", "stablehlo.reduce_scatter"})
 
@@ -156,7 +155,7 @@ class _Reader:
     def _described(self, op: Any, index: int) -> Source | None:
         if op is None:
             return None
-        return Source(str(op.name), index, mark_of(op), self._program.where(op), label_of(op.location))
+        return Source(str(op.name), index, mark_of(op), self._program.where(op), _mlir.name_of(op.location))
 
     def _known(self, op: Any) -> Source | None:
         """An op of the per-device program; the original it stands for if that is known."""

@@ -31,19 +31,7 @@ def collect(removals: Iterable[Removal]) -> tuple[Removed, ...]:
 def _place(location: Any) -> tuple[Where | None, str]:
     """The line of ``location``, or the name it carries if it has none."""
     where = _mlir.where_of(location)
-    return (None, _name(location) or "") if where is None else (Where(where.file, where.line), "")
-
-
-def _name(location: Any) -> str | None:
-    """The first name inside a location without a line, through calls and fusions."""
-    ir = _mlir.ir
-    if isinstance(location, ir.NameLoc):
-        return str(location.name_str)
-    if isinstance(location, ir.CallSiteLoc):
-        return _name(location.callee)
-    if isinstance(location, ir.FusedLoc):
-        return next((found for part in location.locations if (found := _name(part))), None)
-    return None
+    return (None, _mlir.name_of(location)) if where is None else (Where(where.file, where.line), "")
 
 
 def report(passes: Sequence[PassStatistics], limit: int) -> str:

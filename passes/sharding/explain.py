@@ -97,7 +97,6 @@ class Explainer:
         Raises:
           UserError: no op is there; close ones are given.
         """
-        from passes.sharding.tensors import label_of
 
         known: dict[str, None] = {}
         asked = len(self._places)
@@ -106,7 +105,7 @@ class Explainer:
                 continue
             where = self._program.where(op)
             texts = [str(where), f"{where.file}:{where.line}", f":{where.line}"] if where is not None else []
-            if label := label_of(op.location):
+            if label := _mlir.name_of(op.location):
                 texts.append(label)
             if text in texts:
                 self._places += [_Place("value", i, number) for i in range(len(op.results))]

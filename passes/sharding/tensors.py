@@ -107,7 +107,7 @@ class _Reader:
         if facts is None:
             return None
         where = self.program.in_file(_mlir.where_of(location)) if location is not None else None
-        return Tensor(kind, *names, op, label_of(location), where, function, *facts)
+        return Tensor(kind, *names, op, _mlir.name_of(location), where, function, *facts)
 
     def _measure(self, type: Any, attribute: Any) -> tuple[Any, ...] | None:
         if not isinstance(type, _mlir.ir.RankedTensorType) or not type.has_static_shape:
@@ -119,18 +119,6 @@ class _Reader:
         size = byte_size(type)
         shards = math.prod(map(sharding.factor, range(type.rank))) if sharding is not None and divides else 1
         return str(type.element_type), tuple(type.shape), sharding, size, size // shards, divides
-
-
-def label_of(location: Any) -> str:
-    """The name an MLIR location carries, the outermost one; empty if it has none."""
-    ir = _mlir.ir
-    if isinstance(location, ir.NameLoc):
-        return str(location.name_str)
-    if isinstance(location, ir.CallSiteLoc):
-        return label_of(location.callee)
-    if isinstance(location, ir.FusedLoc):
-        return next((found for part in location.locations if (found := label_of(part))), "")
-    return ""
 
 
 def signature(program: Program, entry: str | None = None) -> list[Tensor]:

@@ -20,7 +20,6 @@ from passes.sharding.divisibility import explain_indivisible, shape_text
 from passes.sharding.flow import Output, Tensor
 from passes.sharding.mesh import Axis, Mesh, sharding_from_attr
 from passes.sharding.origins import Chain, Conflict, Origins, Step, mark_of, when
-from passes.sharding.tensors import label_of
 
 # Conflicts that are printed before the rest is counted only, and steps of a chain, half of them from either end.
 _CONFLICTS, _STEPS = 8, 40
@@ -239,7 +238,7 @@ class Teller:
 
     def _located(self, location: Any) -> str:
         """A place in a file, or else the name the location carries."""
-        return str(self.program.in_file(_mlir.where_of(location)) or label_of(location))
+        return str(self.program.in_file(_mlir.where_of(location)) or _mlir.name_of(location))
 
     @staticmethod
     def _behind(where: str) -> str:
