@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import numpy as np
+from operator import add, mul
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from passes import _mlir
 from passes.partition.groups import blocks, group_key, is_plain
@@ -24,6 +23,9 @@ from passes.pipeline.base import Counters, Pass, Statistic
 from passes.pipeline.collection import uncollected
 from passes.program import purity
 from passes.program.types import i64_attr, shape_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,14 @@ class _Sweep:
         if len(cut) != 1 or after[cut[0]] * groups.shape[1] != before[cut[0]]:
             return None
         starts = self._index(op.operands[1 + cut[0]], groups.size)
-        own = np.arange(groups.shape[1]) * after[cut[0]]
-        return cut[0] if starts is not None and (starts[groups] == own).all() else None
+        if starts is None:
+            return None
+        own = [place * after[cut[0]] for place in range(groups.shape[1])]
+        return cut[0] if (starts[groups] == own).all() else None
 
     def _group_array(self, collective: Any) -> np.ndarray:
+        import numpy as np
+
         attribute = collective.attributes["replica_groups"]
         if attribute not in self._groups:
             self._groups[attribute] = np.array(_mlir.ir.DenseIntElementsAttr(attribute))
@@ -196,6 +202,8 @@ class _Sweep:
         return self._indices[value]
 
     def _compute(self, value: Any, devices: int) -> np.ndarray | None:
+        import numpy as np
+
         owner = value.owner
         element = _mlir.ir.RankedTensorType(value.type).element_type
         # Narrow integers might wrap around.
@@ -217,6 +225,8 @@ class _Sweep:
 
     def _looked_up(self, op: Any, devices: int) -> np.ndarray | None:
         """An entry of a table by device."""
+        import numpy as np
+
         table, place = op.operands[0].owner, self._index(op.operands[1], devices)
         if isinstance(table, _mlir.ir.Block) or table.name != "stablehlo.constant" or place is None:
             return None
@@ -244,12 +254,12 @@ _RULES: dict[tuple[str, str], Callable[[_Sweep, Any, Any], Any | None]] = {
 
 # Op -> what it makes of indices, none of which is negative.
 _ARITHMETIC: dict[str, Callable[..., np.ndarray]] = {
-    "stablehlo.add": np.add,
-    "stablehlo.convert": np.copy,
-    "stablehlo.divide": lambda left, right: left // np.maximum(right, 1),
-    "stablehlo.multiply": np.multiply,
-    "stablehlo.remainder": lambda left, right: left % np.maximum(right, 1),
-    "stablehlo.reshape": np.copy,
+    "stablehlo.add": add,
+    "stablehlo.convert": lambda index: index,
+    "stablehlo.divide": lambda left, right: left // right.clip(min=1),
+    "stablehlo.multiply": mul,
+    "stablehlo.remainder": lambda left, right: left % right.clip(min=1),
+    "stablehlo.reshape": lambda index: index,
 }
 
 
