@@ -23,6 +23,7 @@ from passes.partition.shardings import MANUAL, Axes, manual_axes
 from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import MARKS
 from passes.program.read import Program
+from passes.program.splice import splice
 from passes.program.walk import operations
 from passes.sharding.mesh import Axis, Mesh, meshes
 
@@ -59,15 +60,7 @@ def dissolve(module: Any) -> None:
     for op in [op for op in operations(module) if op.name == MANUAL]:
         for inner in operations(op):
             _remove_marks(inner)
-        body = op.regions[0].blocks[0]
-        for argument, operand in zip(body.arguments, op.operands, strict=True):
-            argument.replace_all_uses_with(operand)
-        *inside, terminator = [view.operation for view in body.operations]
-        for inner in inside:
-            inner.move_before(op)
-        for result, value in zip(op.results, terminator.operands, strict=True):
-            result.replace_all_uses_with(value)
-        op.erase()
+        splice(op, op.regions[0].blocks[0], op.operands)
 
 
 def _remove_marks(op: Any) -> None:

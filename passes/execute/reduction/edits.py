@@ -10,6 +10,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.program.entry import functions, is_declaration, symbol_name
+from passes.program.splice import splice
 from passes.program.walk import operations
 
 SHARDING = "sdy.sharding"
@@ -164,14 +165,7 @@ def inlinable_regions(op: Any) -> list[int]:
 def inline_region(op: Any, index: int) -> None:
     """Puts the ops of a region that `inlinable_regions` lists in ``op``'s place."""
     block = op.regions[index].blocks[0]
-    for argument, operand in zip(block.arguments, op.operands, strict=False):
-        argument.replace_all_uses_with(operand)
-    *body, terminator = [o.operation for o in block.operations]
-    for inner in body:
-        inner.move_before(op)
-    for result, value in zip(op.results, terminator.operands, strict=True):
-        result.replace_all_uses_with(value)
-    op.erase()
+    splice(op, block, list(op.operands)[: len(block.arguments)])
 
 
 # -- signatures --------------------------------------------------------------------------------------------------------

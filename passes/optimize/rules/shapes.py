@@ -101,9 +101,9 @@ def _reshape_of_broadcast(site: Site) -> Any | None:
     return broadcast(site, small, [place[i] for i in sorted(place)])
 
 
-def broadcast(site: Site, x: Any, dims: Sequence[int], type: Any | None = None) -> Any:
-    """The broadcast of ``x`` to the type of the first result (or ``type``)."""
-    return site.create("broadcast_in_dim", [x], type or site.type, broadcast_dimensions=int_array(dims))
+def broadcast(site: Site, x: Any, dims: Sequence[int]) -> Any:
+    """The broadcast of ``x`` to the type of the first result."""
+    return site.create("broadcast_in_dim", [x], site.type, broadcast_dimensions=int_array(dims))
 
 
 def _broadcast_dims(site: Site) -> list[int]:

@@ -18,6 +18,7 @@ from typing import Any
 from passes import _mlir
 from passes.pipeline.base import Counters
 from passes.program.entry import arguments, is_private, symbol_name
+from passes.program.splice import splice
 from passes.program.walk import operations
 from passes.sharding.importers.annotations import Annotations, quoting, rank_of, unspecified_dims
 from passes.sharding.importers.frontend import IN_SHARDINGS, MANUAL_AXES, OUT_SHARDINGS
@@ -261,17 +262,5 @@ def inline_bodies(calls: Iterable[Any], functions: Iterable[Any], called: Counte
             continue
         if len(function.regions[0].blocks) != 1 or any(SHARDING in v.attributes for v in arguments(function)):
             continue
-        _inline(call, function)
+        splice(call, function.regions[0].blocks[0], call.operands)
         function.erase()
-
-
-def _inline(call: Any, function: Any) -> None:
-    block = function.regions[0].blocks[0]
-    *body, last = [view.operation for view in block]
-    for old, new in zip(block.arguments, call.operands, strict=True):
-        old.replace_all_uses_with(new)
-    for op in body:
-        op.move_before(call)
-    for old, new in zip(call.results, last.operands, strict=True):
-        old.replace_all_uses_with(new)
-    call.erase()
