@@ -116,6 +116,22 @@ class Table:
             self.fail(f"{key} takes tables; start each one with a line [[{key}]]", key)
         return [Table(entry, self.lines, (key, i)) for i, entry in enumerate(value)]
 
+    def inner(self, key: str) -> Table:
+        """The table at ``key``; an empty one if it is not there."""
+        value = self.values.get(key, {})
+        if not isinstance(value, dict):
+            self.fail(f"{key} takes a table, not {kind(value)}", key)
+        return Table(value, self.lines, self.section)
+
+    def amount(self, key: str) -> float | None:
+        """The number above zero at ``key``, whole or not."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
+            self.fail(f"{key} takes a number above zero, not {kind(value)}", key)
+        return float(value)
+
     def text(self, key: str) -> str | None:
         """The text at ``key``."""
         value = self.values.get(key)

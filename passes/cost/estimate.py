@@ -1,0 +1,153 @@
+"""What a program costs on one device: work, bytes moved to memory and between devices, time, memory.
+
+The time of an op is the longer of computing (operations over the device's rate) and moving its bytes to and from memory
+(the roofline); of a collective, its law. ``seconds`` adds all up; ``overlapped`` is what would be left if collectives
+ran beside everything else, which no program reaches: the truth lies between the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from passes import _mlir
+from passes.cost.device import Device
+from passes.cost.fusion import Fusion, fuse
+from passes.cost.graph import Body, Graph, Node
+from passes.cost.laws import sent
+from passes.cost.memory import Memory, memory
+from passes.program import entry
+
+
+@dataclass(frozen=True)
+class OpCost:
+    """An op of the text and what all its runs cost together.
+
+    Attributes:
+      node: The op.
+      runs: How often it runs.
+      flops, transcendentals: What it computes.
+      read, written: Bytes from and to memory.
+      put_in: Of a collective, bytes that one device puts in.
+      sent: Of a collective, bytes that one device sends in the least.
+      compute, transfer, communication: Seconds of computing, of moving bytes to and from memory, of the collective.
+    """
+
+    node: Node
+    runs: int
+    flops: int
+    transcendentals: int
+    read: int
+    written: int
+    put_in: int
+    sent: float
+    compute: float
+    transfer: float
+    communication: float
+
+    @property
+    def seconds(self) -> float:
+        """The longer of computing and moving bytes, or the collective."""
+        return max(self.compute, self.transfer) + self.communication
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a program costs.
+
+    Attributes:
+      ops: Every op that costs anything, in the order they were met.
+      memory: What it holds.
+      graph: The program.
+      fusions: What fusing does to each block, by the id of its body.
+    """
+
+    ops: list[OpCost]
+    memory: Memory
+    graph: Graph
+    fusions: dict[int, Fusion] = field(repr=False)
+
+    @property
+    def flops(self) -> int:
+        """Operations of one run of the program."""
+        return sum(op.flops for op in self.ops)
+
+    @property
+    def transcendentals(self) -> int:
+        """Elements of transcendental functions."""
+        return sum(op.transcendentals for op in self.ops)
+
+    @property
+    def traffic(self) -> int:
+        """Bytes from and to memory."""
+        return sum(op.read + op.written for op in self.ops)
+
+    @property
+    def sent(self) -> float:
+        """Bytes that one device sends to others in the least."""
+        return sum(op.sent for op in self.ops)
+
+    @property
+    def local(self) -> float:
+        """Seconds without collectives."""
+        return sum(op.seconds - op.communication for op in self.ops)
+
+    @property
+    def communication(self) -> float:
+        """Seconds in collectives."""
+        return sum(op.communication for op in self.ops)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds if nothing overlaps."""
+        return self.local + self.communication
+
+    @property
+    def overlapped(self) -> float:
+        """Seconds if collectives run beside everything else."""
+        return max(self.local, self.communication)
+
+
+def estimate(graph: Graph, device: Device, topology: str | None = None, entry_name: str | None = None) -> Estimate:
+    """What ``graph`` costs on ``device``; ``topology`` in place of the device's."""
+    found: list[OpCost] = []
+    fusions: dict[int, Fusion] = {}
+    stack: list[tuple[Body, int]] = [(graph.entry, 1)]
+    while stack:
+        body, times = stack.pop()
+        if id(body) not in fusions:
+            fusions[id(body)] = fuse(graph, body)
+        fusion = fusions[id(body)]
+        for node, read, written in zip(body.nodes, fusion.read, fusion.written, strict=True):
+            if node.bodies or node.callee:
+                stack += [(inner, times * node.runs) for inner in graph.called(node)]
+            elif read or written or node.work.flops or node.work.transcendentals:
+                found.append(_cost(graph, node, times, read, written, device, topology))
+    function = entry.find_entry(graph.program, entry_name)
+    return Estimate(found, memory(graph, function, fusions), graph, fusions)
+
+
+def _cost(
+    graph: Graph, node: Node, times: int, read: int, written: int, device: Device, topology: str | None
+) -> OpCost:
+    put_in, wire, communication = 0, 0.0, 0.0
+    if node.exchange is not None:
+        kind = node.name.removeprefix("stablehlo.")
+        put_in = sum(graph.bytes[v] for v in node.operands)
+        group = node.exchange.group
+        wire = sent(kind, len(group)) * put_in
+        communication = device.collective(kind, group, put_in, topology)
+    computed = node.work.flops + node.work.transcendentals
+    compute = computed / device.rate(_element(node.op)) if computed else 0.0
+    transfer = (read + written) / device.memory_bandwidth
+    return OpCost(
+        node, times, times * node.work.flops, times * node.work.transcendentals, times * read, times * written,
+        times * put_in, times * wire, times * compute, times * transfer, times * communication,
+    )
+
+
+def _element(op: Any) -> str:
+    """The element type that an op computes on: that of its first operand."""
+    values = op.operands if len(op.operands) else op.results
+    type = values[0].type
+    return str(type.element_type) if isinstance(type, _mlir.ir.RankedTensorType) else "f32"

@@ -1,0 +1,127 @@
+"""Which values a compiler would write to memory, and what each op then reads and writes there.
+
+No backend writes every value: elementwise ops, broadcasts, slices and the like become part of the loop of the op that
+reads them. The model is the greedy one of XLA's instruction fusion, without its limits on size: a value made by such an
+op is in memory only if an op that reads whole buffers (a dot, a collective, a loop, ...) reads it, if the function
+returns it, or if it has several readers and would be costly to compute again for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from passes.cost.graph import Body, Graph, Node
+from passes.cost.work import ELEMENTWISE, TRANSCENDENTAL
+
+# Results are the operand's buffer under another type; nothing is computed or moved.
+ALIASES = frozenset({
+    "stablehlo.bitcast_convert", "stablehlo.optimization_barrier", "stablehlo.reshape", "stablehlo.tuple",
+    "stablehlo.get_tuple_element", "sdy.sharding_constraint", "builtin.unrealized_conversion_cast",
+})
+# Computed element by element inside the loop of their reader.
+FUSIBLE = (ELEMENTWISE | TRANSCENDENTAL | ALIASES | frozenset({
+    "stablehlo.broadcast", "stablehlo.broadcast_in_dim", "stablehlo.concatenate", "stablehlo.constant",
+    "stablehlo.dynamic_slice", "stablehlo.iota", "stablehlo.map", "stablehlo.pad", "stablehlo.partition_id",
+    "stablehlo.replica_id", "stablehlo.reverse", "stablehlo.slice", "stablehlo.transpose",
+})) - {"stablehlo.optimization_barrier", "stablehlo.rng", "stablehlo.rng_bit_generator"}
+# Ops with a loop of their own that takes what they read into it.
+_ABSORB = frozenset({
+    "stablehlo.dynamic_update_slice", "stablehlo.gather", "stablehlo.reduce", "stablehlo.scatter",
+})
+# Not computed again for each of several readers.
+_COSTLY = TRANSCENDENTAL | {"stablehlo.divide", "stablehlo.remainder", "stablehlo.concatenate"}
+# Read as much of their first operand as their result has.
+_PARTS = frozenset({"stablehlo.slice", "stablehlo.dynamic_slice", "stablehlo.gather"})
+# Written in place: an update is read and written, the rest of the buffer stays. Name -> position of the update, from
+# the end where negative.
+_IN_PLACE = {"stablehlo.dynamic_update_slice": 1, "stablehlo.scatter": -1}
+
+
+@dataclass
+class Fusion:
+    """What fusing does to one block.
+
+    Attributes:
+      stored: The values of the block that are in memory, its arguments included.
+      read, written: For each op, by position, the bytes it reads from and writes to memory.
+    """
+
+    stored: set[int]
+    read: list[int] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)
+
+
+def fuse(graph: Graph, body: Body) -> Fusion:
+    """What fusing does to ``body``; blocks inside it are looked at on their own."""
+    fusion = Fusion(_stored(graph, body))
+    # Value that is not in memory -> what is read for it: value in memory -> bytes of it.
+    sources: dict[int, dict[int, int]] = {}
+    sizes = graph.bytes
+    for node in body.nodes:
+        reads = _reads(graph, node, fusion.stored, sources)
+        made = [v for v in node.results if v in fusion.stored]
+        if node.name in FUSIBLE and not made:
+            for v in node.results:
+                sources[v] = reads
+            fusion.read.append(0)
+            fusion.written.append(0)
+        elif node.name in ALIASES or node.bodies or node.callee:
+            fusion.read.append(0)
+            fusion.written.append(0)
+        elif node.name in _IN_PLACE:
+            update = sizes[node.operands[_IN_PLACE[node.name]]]
+            reads.pop(node.operands[0], None)
+            fusion.read.append(sum(reads.values()) + (update if node.name == "stablehlo.scatter" else 0))
+            fusion.written.append(update)
+        else:
+            fusion.read.append(sum(reads.values()))
+            fusion.written.append(sum(sizes[v] for v in made))
+    return fusion
+
+
+def _stored(graph: Graph, body: Body) -> set[int]:
+    """The values of ``body`` that are in memory."""
+    readers: dict[int, int] = {}
+    stored = {*body.arguments, *body.returned}
+    for node in body.nodes:
+        takes_whole = node.name not in FUSIBLE and node.name not in _ABSORB
+        for v in node.operands:
+            readers[v] = readers.get(v, 0) + 1
+            if takes_whole:
+                stored.add(v)
+        if node.name not in FUSIBLE:
+            stored.update(node.results)
+        for inner in node.bodies:
+            stored.update(_captured(graph, inner))
+    for node in reversed(body.nodes):
+        if node.name in _COSTLY and readers.get(node.results[0], 0) > 1:
+            stored.add(node.results[0])
+        if node.name in ALIASES:
+            # One buffer under two types.
+            stored.update(source for v, source in zip(node.results, node.operands, strict=False) if v in stored)
+    return stored
+
+
+def _captured(graph: Graph, body: Body) -> set[int]:
+    """What ``body`` and the blocks in it read; values of its own are among them and do no harm."""
+    found = set(body.returned)
+    for node in body.nodes:
+        found.update(node.operands)
+        for inner in node.bodies:
+            found |= _captured(graph, inner)
+    return found
+
+
+def _reads(graph: Graph, node: Node, stored: set[int], sources: dict[int, dict[int, int]]) -> dict[int, int]:
+    """What ``node`` reads: value in memory -> bytes of it."""
+    sizes = graph.bytes
+    found: dict[int, int] = {}
+    part = sizes[node.results[0]] if node.name in _PARTS else None
+    for position, v in enumerate(node.operands):
+        limit = part if position == 0 else None
+        # Values of enclosing blocks are in memory.
+        inputs = sources[v] if v in sources and v not in stored else {v: sizes[v]}
+        for source, size in inputs.items():
+            taken = size if limit is None else min(size, limit)
+            found[source] = min(sizes[source], found.get(source, 0) + taken)
+    return found

@@ -1,0 +1,237 @@
+"""The largest amount of memory a program holds at one time, and what it holds then.
+
+Ops run in the order of the text. A value that is in memory (`fusion`) is there from the op that makes it to the last
+that reads it, directly or through values that are not in memory. Arguments stay for the whole run, except where they
+are donated: then a result of the same size takes their place. An elementwise result takes the place of an operand of
+its size that is read for the last time, and so do updates in place. Results of a loop take the place of what it starts
+from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from passes import _mlir
+from passes.cost.fusion import ALIASES, FUSIBLE, Fusion, fuse
+from passes.cost.graph import Body, Graph, Node
+from passes.program import entry
+
+_IN_PLACE = frozenset({"stablehlo.dynamic_update_slice", "stablehlo.scatter"})
+
+
+@dataclass(frozen=True)
+class Held:
+    """A value that is in memory at the peak: what made it (``None`` for an argument), and its bytes."""
+
+    value: int
+    node: Node | None
+    bytes: int
+
+
+@dataclass
+class Memory:
+    """The memory of one device.
+
+    Attributes:
+      peak: Bytes of everything at the worst moment, constants aside.
+      arguments: Bytes of the arguments.
+      results: Bytes of the results that do not take the place of an argument.
+      temporaries: What is left of the peak: ``peak - arguments - results``.
+      constants: Bytes of constants that are not one value repeated; they are part of the executable.
+      at: The op that runs at the peak, with the ops around it outside in; empty if there is no op.
+      held: What is in memory then, largest first.
+      timeline: For each op of the entry function, the bytes in memory while it runs.
+    """
+
+    peak: int
+    arguments: int
+    results: int
+    constants: int
+    at: tuple[Node, ...]
+    held: list[Held]
+    timeline: list[int]
+
+    @property
+    def temporaries(self) -> int:
+        """Bytes at the peak that are neither arguments nor results."""
+        return self.peak - self.arguments - self.results
+
+
+def memory(graph: Graph, function: Any, fusions: dict[int, Fusion] | None = None) -> Memory:
+    """The memory that running ``function``, the entry of ``graph``, takes; ``fusions`` by the id of their body."""
+    sizes, body = graph.bytes, graph.entry
+    donated = _donations(function)
+    arguments = sum(sizes[v] for v in body.arguments)
+    in_place = {body.returned[result]: argument for argument, result in donated.items() if result < len(body.returned)}
+    walker = _Walker(graph, fusions if fusions is not None else {})
+    # A result written into a donated argument takes no room of its own.
+    free = {v for v, a in in_place.items() if sizes[v] <= sizes[body.arguments[a]]}
+    free |= _reused(graph, body, _donors(function))
+    found = walker.peak(body, resident=frozenset(body.arguments), kept=frozenset(body.returned), free=free)
+    results = sum(sizes[v] for v in set(body.returned) - free - set(body.arguments))
+    held = [Held(v, None, sizes[v]) for v in body.arguments] + found.held
+    held.sort(key=lambda h: -h.bytes)
+    return Memory(
+        arguments + found.bytes, arguments, results, walker.constants, found.at, held,
+        [arguments + size for size in found.timeline],
+    )
+
+
+def _donations(function: Any) -> dict[int, int]:
+    """Argument -> the result that takes its place."""
+    found = {}
+    for value in entry.arguments(function):
+        alias = value.attributes.get("tf.aliasing_output")
+        if alias is not None:
+            found[value.index] = int(_mlir.ir.IntegerAttr(alias).value)
+    return found
+
+
+def _donors(function: Any) -> list[int]:
+    """Arguments that any result of their size may take the place of."""
+    return [v.index for v in entry.arguments(function) if "jax.buffer_donor" in v.attributes]
+
+
+def _reused(graph: Graph, body: Body, donors: Iterable[int]) -> set[int]:
+    """Results that find a donor of their size, first come, first served, as XLA pairs them."""
+    waiting: dict[int, list[int]] = {}
+    for v in dict.fromkeys(body.returned):
+        if v not in body.arguments:
+            waiting.setdefault(graph.bytes[v], []).append(v)
+    found = set()
+    for index in donors:
+        if candidates := waiting.get(graph.bytes[body.arguments[index]]):
+            found.add(candidates.pop(0))
+    return found
+
+
+@dataclass
+class _Peak:
+    bytes: int
+    at: tuple[Node, ...] = ()
+    held: list[Held] = field(default_factory=list)
+    timeline: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Walker:
+    graph: Graph
+    fusions: dict[int, Fusion]
+    constants: int = 0
+    known: dict[int, _Peak] = field(default_factory=dict)
+
+    def inner(self, body: Body) -> _Peak:
+        """The peak of a block that is run by an op; its arguments are someone else's buffers."""
+        if id(body) not in self.known:
+            found = self.peak(body, frozenset(body.arguments), frozenset(body.returned), set())
+            self.known[id(body)] = found
+        return self.known[id(body)]
+
+    def peak(self, body: Body, resident: frozenset[int], kept: frozenset[int], free: set[int]) -> _Peak:
+        """What the values of ``body`` take at most.
+
+        Args:
+          body: The block.
+          resident: Values in memory that are not counted here.
+          kept: Values that stay until the end.
+          free: Values that take the place of something that is counted elsewhere.
+        """
+        sizes = self.graph.bytes
+        if id(body) not in self.fusions:
+            self.fusions[id(body)] = fuse(self.graph, body)
+        stored = self.fusions[id(body)].stored
+        owner = _owners(body)
+        dying = _dying(body, stored, owner, kept)
+        live: dict[int, tuple[Node, int]] = {}
+        now, top = 0, _Peak(0)
+        for position, node in enumerate(body.nodes):
+            ends = dying.get(position, ())
+            now -= self._hand_over(node, ends, live)
+            for v in node.results:
+                if v in stored and v not in resident and owner[v] == v:
+                    size = 0 if v in free or self._constant(node) else sizes[v]
+                    live[v] = (node, size)
+                    now += size
+            inside = [self.inner(inner) for inner in self.graph.called(node)]
+            worst = max(inside, key=lambda p: p.bytes, default=_Peak(0))
+            top.timeline.append(now + worst.bytes)
+            if now + worst.bytes > top.bytes:
+                top.bytes, top.at = now + worst.bytes, (node, *worst.at)
+                snapshot, deeper = dict(live), worst.held
+            for v in ends:
+                if v in live:
+                    now -= live.pop(v)[1]
+        if top.at:
+            top.held = [Held(v, node, size) for v, (node, size) in snapshot.items() if size] + deeper
+        return top
+
+    def _hand_over(self, node: Node, ends: Iterable[int], live: dict[int, tuple[Node, int]]) -> int:
+        """Takes out of ``live`` what the results of ``node`` take the place of; its bytes."""
+        sizes = self.graph.bytes
+        if node.name in FUSIBLE or node.name in _IN_PLACE or node.name == "stablehlo.while":
+            wanted = [sizes[v] for v in node.results]
+            freed = 0
+            for v in ends:
+                if v in live and live[v][1] in wanted and live[v][1]:
+                    wanted.remove(live[v][1])
+                    freed += live.pop(v)[1]
+            return freed
+        return 0
+
+    def _constant(self, node: Node) -> bool:
+        if node.name != "stablehlo.constant":
+            return False
+        self.constants += self.graph.bytes[node.results[0]]
+        return True
+
+
+def _owners(body: Body) -> dict[int, int]:
+    """Value -> the value whose buffer it is."""
+    owner: dict[int, int] = {v: v for v in body.arguments}
+    for node in body.nodes:
+        for position, v in enumerate(node.results):
+            owner[v] = v
+            if node.name in ALIASES and position < len(node.operands):
+                source = node.operands[position]
+                owner[v] = owner.get(source, source)
+    return owner
+
+
+def _dying(body: Body, stored: set[int], owner: dict[int, int], kept: frozenset[int]) -> dict[int, list[int]]:
+    """Position of an op -> the buffers that are read there for the last time."""
+    last: dict[int, int] = {}
+    end = len(body.nodes)
+    for v in kept:
+        last[owner.get(v, v)] = end
+    for position in range(end - 1, -1, -1):
+        node = body.nodes[position]
+        # What is not in memory is computed when its reader is.
+        until = position
+        if node.name in FUSIBLE and not any(v in stored for v in node.results):
+            until = max((last.get(owner[v], position) for v in node.results), default=position)
+        for v in _read(node):
+            buffer = owner.get(v, v)
+            last[buffer] = max(last.get(buffer, -1), until)
+        for v in node.results:
+            last.setdefault(owner[v], position)
+    found: dict[int, list[int]] = {}
+    for v, position in last.items():
+        found.setdefault(position, []).append(v)
+    return found
+
+
+def _read(node: Node) -> Iterable[int]:
+    """What an op reads, the blocks in it included."""
+    if not node.bodies:
+        return node.operands
+    found = set(node.operands)
+    stack = list(node.bodies)
+    while stack:
+        body = stack.pop()
+        found.update(body.returned)
+        for inner in body.nodes:
+            found.update(inner.operands)
+            stack.extend(inner.bodies)
+    return found
