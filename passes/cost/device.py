@@ -70,8 +70,10 @@ class Device:
 
     def rate(self, element: str) -> float:
         """Operations a second on elements of a type: stated, or bf16's rate times two over the type's bytes."""
-        if element in self.flops:
-            return self.flops[element]
+        stated = self.flops.get(element)
+        return stated if stated is not None else self._derived(element)
+
+    def _derived(self, element: str) -> float:
         short = "f8" if element.startswith("f8") else element.removeprefix("complex<").rstrip(">").removeprefix("u")
         if short in self.flops:
             return self.flops[short]

@@ -8,9 +8,7 @@ ran beside everything else, which no program reaches: the truth lies between the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from passes import _mlir
 from passes.cost.device import Device
 from passes.cost.fusion import Fusion, fuse
 from passes.cost.graph import Body, Graph, Node
@@ -19,7 +17,7 @@ from passes.cost.memory import Memory, memory
 from passes.program import entry
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class OpCost:
     """An op of the text and what all its runs cost together.
 
@@ -138,16 +136,10 @@ def _cost(
         wire = sent(kind, len(group)) * put_in
         communication = device.collective(kind, group, put_in, topology)
     computed = node.work.flops + node.work.transcendentals
-    compute = computed / device.rate(_element(node.op)) if computed else 0.0
+    # An op computes on the type of its first operand.
+    compute = computed / device.rate(graph.elements[(node.operands or node.results)[0]]) if computed else 0.0
     transfer = (read + written) / device.memory_bandwidth
     return OpCost(
         node, times, times * node.work.flops, times * node.work.transcendentals, times * read, times * written,
         times * put_in, times * wire, times * compute, times * transfer, times * communication,
     )
-
-
-def _element(op: Any) -> str:
-    """The element type that an op computes on: that of its first operand."""
-    values = op.operands if len(op.operands) else op.results
-    type = values[0].type
-    return str(type.element_type) if isinstance(type, _mlir.ir.RankedTensorType) else "f32"

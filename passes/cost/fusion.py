@@ -19,11 +19,13 @@ ALIASES = frozenset({
     "stablehlo.get_tuple_element", "sdy.sharding_constraint", "builtin.unrealized_conversion_cast",
 })
 # Computed element by element inside the loop of their reader.
-FUSIBLE = (ELEMENTWISE | TRANSCENDENTAL | ALIASES | frozenset({
-    "stablehlo.broadcast", "stablehlo.broadcast_in_dim", "stablehlo.concatenate", "stablehlo.constant",
-    "stablehlo.dynamic_slice", "stablehlo.iota", "stablehlo.map", "stablehlo.pad", "stablehlo.partition_id",
-    "stablehlo.replica_id", "stablehlo.reverse", "stablehlo.slice", "stablehlo.transpose",
-})) - {"stablehlo.optimization_barrier", "stablehlo.rng", "stablehlo.rng_bit_generator"}
+_MOVES = (
+    "broadcast broadcast_in_dim complex concatenate constant dynamic_slice imag iota map pad partition_id real "
+    "replica_id reverse slice transpose"
+)
+FUSIBLE = (ELEMENTWISE | TRANSCENDENTAL | ALIASES | {f"stablehlo.{name}" for name in _MOVES.split()}) - {
+    "stablehlo.optimization_barrier", "stablehlo.rng",
+}
 # Ops with a loop of their own that takes what they read into it.
 _ABSORB = frozenset({
     "stablehlo.dynamic_update_slice", "stablehlo.gather", "stablehlo.reduce", "stablehlo.scatter",
@@ -58,24 +60,21 @@ def fuse(graph: Graph, body: Body) -> Fusion:
     sources: dict[int, dict[int, int]] = {}
     sizes = graph.bytes
     for node in body.nodes:
-        reads = _reads(graph, node, fusion.stored, sources)
-        made = [v for v in node.results if v in fusion.stored]
-        if node.name in FUSIBLE and not made:
+        name, read, written = node.name, 0, 0
+        if name in FUSIBLE and not any(v in fusion.stored for v in node.results):
+            reads = _reads(sizes, node, sources)
             for v in node.results:
                 sources[v] = reads
-            fusion.read.append(0)
-            fusion.written.append(0)
-        elif node.name in ALIASES or node.bodies or node.callee:
-            fusion.read.append(0)
-            fusion.written.append(0)
-        elif node.name in _IN_PLACE:
-            update = sizes[node.operands[_IN_PLACE[node.name]]]
+        elif name in _IN_PLACE:
+            reads = _reads(sizes, node, sources)
             reads.pop(node.operands[0], None)
-            fusion.read.append(sum(reads.values()) + (update if node.name == "stablehlo.scatter" else 0))
-            fusion.written.append(update)
-        else:
-            fusion.read.append(sum(reads.values()))
-            fusion.written.append(sum(sizes[v] for v in made))
+            written = sizes[node.operands[_IN_PLACE[name]]]
+            read = sum(reads.values()) + (written if name == "stablehlo.scatter" else 0)
+        elif not (name in ALIASES or node.bodies or node.callee):
+            read = sum(_reads(sizes, node, sources).values())
+            written = sum([sizes[v] for v in node.results if v in fusion.stored])
+        fusion.read.append(read)
+        fusion.written.append(written)
     return fusion
 
 
@@ -112,16 +111,20 @@ def _captured(graph: Graph, body: Body) -> set[int]:
     return found
 
 
-def _reads(graph: Graph, node: Node, stored: set[int], sources: dict[int, dict[int, int]]) -> dict[int, int]:
+def _reads(sizes: list[int], node: Node, sources: dict[int, dict[int, int]]) -> dict[int, int]:
     """What ``node`` reads: value in memory -> bytes of it."""
-    sizes = graph.bytes
     found: dict[int, int] = {}
-    part = sizes[node.results[0]] if node.name in _PARTS else None
-    for position, v in enumerate(node.operands):
-        limit = part if position == 0 else None
-        # Values of enclosing blocks are in memory.
-        inputs = sources[v] if v in sources and v not in stored else {v: sizes[v]}
-        for source, size in inputs.items():
-            taken = size if limit is None else min(size, limit)
-            found[source] = min(sizes[source], found.get(source, 0) + taken)
+    for v in node.operands:
+        inputs = sources.get(v)
+        if inputs is None:
+            found[v] = sizes[v]
+        elif not found:
+            found.update(inputs)
+        else:
+            for source, size in inputs.items():
+                found[source] = min(sizes[source], found.get(source, 0) + size)
+    if node.name in _PARTS:
+        part = sizes[node.results[0]]
+        for v in sources.get(node.operands[0], (node.operands[0],)):
+            found[v] = min(found[v], part)
     return found

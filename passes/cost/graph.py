@@ -82,6 +82,7 @@ class Graph:
       entry: The body of the entry function.
       functions: The bodies of the functions it calls, by name.
       bytes: The size of each value.
+      elements: The element type of each value, as text; empty for a token.
       unknown_loops: Loops whose number of runs could not be found; they count as often as the reader was told.
     """
 
@@ -89,6 +90,7 @@ class Graph:
     entry: Body
     functions: dict[str, Body] = field(default_factory=dict)
     bytes: list[int] = field(default_factory=list)
+    elements: list[str] = field(default_factory=list)
     unknown_loops: list[Any] = field(default_factory=list)
     _weights: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -130,6 +132,7 @@ class _Reader:
     program: Program
     unknown_runs: int
     bytes: list[int] = field(default_factory=list)
+    elements: list[str] = field(default_factory=list)
     ids: dict[Any, int] = field(default_factory=dict)
     functions: dict[str, Body] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
@@ -146,7 +149,7 @@ class _Reader:
             if not len(blocks):
                 raise self.program.error(f"function @{name} has no body, so what it costs is not known", defined[name])
             self.functions[name] = self._body(blocks[0])
-        return Graph(self.program, body, self.functions, self.bytes, self.unknown)
+        return Graph(self.program, body, self.functions, self.bytes, self.elements, self.unknown)
 
     def _body(self, block: Any) -> Body:
         arguments = tuple(self._define(a) for a in block.arguments)
@@ -182,25 +185,28 @@ class _Reader:
         return tuple([self._define(v) for v in op.results])
 
     def _define(self, value: Any) -> int:
-        size = _bytes(value.type)
+        size, element = _measure(value.type)
         if size is None:
             reason = f"a value of type {value.type} has no static shape, so its size is not known"
-            raise self.program.error(reason, value.owner)
+            owner = value.owner
+            raise self.program.error(reason, getattr(owner, "owner", owner))
         number = self.ids[value] = len(self.bytes)
         self.bytes.append(size)
+        self.elements.append(element)
         return number
 
 
 @functools.cache
-def _bytes(type: Any) -> int | None:
-    """The size of a value of ``type``; nothing for a token, ``None`` for dynamic shapes."""
+def _measure(type: Any) -> tuple[int | None, str]:
+    """The bytes and the element type of a value of ``type``; no bytes for a token, ``None`` for dynamic shapes."""
     ir = _mlir.ir
     if isinstance(type, ir.RankedTensorType):
-        return byte_size(type) if type.has_static_shape else None
+        return byte_size(type) if type.has_static_shape else None, str(type.element_type)
     if isinstance(type, ir.TupleType):
-        parts = [_bytes(type.get_type(i)) for i in range(type.num_types)]
-        return None if None in parts else sum(p for p in parts if p is not None)
-    return 0
+        sizes = [_measure(type.get_type(i))[0] for i in range(type.num_types)]
+        known = [size for size in sizes if size is not None]
+        return (sum(known) if len(known) == len(sizes) else None), ""
+    return 0, ""
 
 
 def runs(graph: Graph, body: Body | None = None, *, loops_once: bool = False) -> Iterator[tuple[Node, int]]:

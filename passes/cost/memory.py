@@ -115,6 +115,9 @@ class _Peak:
     timeline: list[int] = field(default_factory=list)
 
 
+_NOTHING = _Peak(0)
+
+
 @dataclass
 class _Walker:
     graph: Graph
@@ -123,13 +126,16 @@ class _Walker:
     known: dict[int, _Peak] = field(default_factory=dict)
 
     def inner(self, body: Body) -> _Peak:
-        """The peak of a block that is run by an op; its arguments are someone else's buffers."""
+        """The peak of a block that is run by an op; its arguments are someone else's buffers, which it may update."""
         if id(body) not in self.known:
-            found = self.peak(body, frozenset(body.arguments), frozenset(body.returned), set())
-            self.known[id(body)] = found
+            lent = {v: self.graph.bytes[v] for v in body.arguments}
+            self.known[id(body)] = self.peak(body, frozenset(body.arguments), frozenset(body.returned), set(), lent)
         return self.known[id(body)]
 
-    def peak(self, body: Body, resident: frozenset[int], kept: frozenset[int], free: set[int]) -> _Peak:
+    def peak(
+        self, body: Body, resident: frozenset[int], kept: frozenset[int], free: set[int],
+        lent: dict[int, int] | None = None,
+    ) -> _Peak:
         """What the values of ``body`` take at most.
 
         Args:
@@ -137,6 +143,7 @@ class _Walker:
           resident: Values in memory that are not counted here.
           kept: Values that stay until the end.
           free: Values that take the place of something that is counted elsewhere.
+          lent: Values of ``resident`` whose place a result may take, with their bytes.
         """
         sizes = self.graph.bytes
         if id(body) not in self.fusions:
@@ -145,17 +152,19 @@ class _Walker:
         owner = _owners(body)
         dying = _dying(body, stored, owner, kept)
         live: dict[int, tuple[Node, int]] = {}
+        lent = dict(lent or {})
         now, top = 0, _Peak(0)
         for position, node in enumerate(body.nodes):
             ends = dying.get(position, ())
-            now -= self._hand_over(node, ends, live)
+            now -= self._hand_over(node, ends, live, lent)
             for v in node.results:
-                if v in stored and v not in resident and owner[v] == v:
+                if v in stored and v not in resident and v not in owner:
                     size = 0 if v in free or self._constant(node) else sizes[v]
                     live[v] = (node, size)
                     now += size
-            inside = [self.inner(inner) for inner in self.graph.called(node)]
-            worst = max(inside, key=lambda p: p.bytes, default=_Peak(0))
+            worst = _NOTHING
+            if node.bodies or node.callee:
+                worst = max([self.inner(inner) for inner in self.graph.called(node)], key=lambda p: p.bytes)
             top.timeline.append(now + worst.bytes)
             if now + worst.bytes > top.bytes:
                 top.bytes, top.at = now + worst.bytes, (node, *worst.at)
@@ -167,18 +176,22 @@ class _Walker:
             top.held = [Held(v, node, size) for v, (node, size) in snapshot.items() if size] + deeper
         return top
 
-    def _hand_over(self, node: Node, ends: Iterable[int], live: dict[int, tuple[Node, int]]) -> int:
-        """Takes out of ``live`` what the results of ``node`` take the place of; its bytes."""
-        sizes = self.graph.bytes
-        if node.name in FUSIBLE or node.name in _IN_PLACE or node.name == "stablehlo.while":
-            wanted = [sizes[v] for v in node.results]
-            freed = 0
-            for v in ends:
-                if v in live and live[v][1] in wanted and live[v][1]:
-                    wanted.remove(live[v][1])
-                    freed += live.pop(v)[1]
-            return freed
-        return 0
+    def _hand_over(
+        self, node: Node, ends: Iterable[int], live: dict[int, tuple[Node, int]], lent: dict[int, int]
+    ) -> int:
+        """Takes out of ``live`` and ``lent`` what the results of ``node`` take the place of; its bytes."""
+        if not (node.name in FUSIBLE or node.name in _IN_PLACE or node.name == "stablehlo.while"):
+            return 0
+        wanted = [self.graph.bytes[v] for v in node.results]
+        freed = 0
+        for v in ends:
+            size = live[v][1] if v in live else lent.get(v, 0)
+            if size and size in wanted:
+                wanted.remove(size)
+                freed += size
+                live.pop(v, None)
+                lent.pop(v, None)
+        return freed
 
     def _constant(self, node: Node) -> bool:
         if node.name != "stablehlo.constant":
@@ -188,15 +201,24 @@ class _Walker:
 
 
 def _owners(body: Body) -> dict[int, int]:
-    """Value -> the value whose buffer it is."""
-    owner: dict[int, int] = {v: v for v in body.arguments}
+    """Value -> the value whose buffer it is, where that is another one."""
+    owner: dict[int, int] = {}
     for node in body.nodes:
+        if node.name not in ALIASES and node.name != "stablehlo.while":
+            continue
         for position, v in enumerate(node.results):
-            owner[v] = v
-            if node.name in ALIASES and position < len(node.operands):
+            if (node.name in ALIASES and position < len(node.operands)) or _carried_along(node, position):
                 source = node.operands[position]
                 owner[v] = owner.get(source, source)
     return owner
+
+
+def _carried_along(node: Node, position: int) -> bool:
+    """Whether ``node`` is a loop that returns what it starts from as this result."""
+    if node.name != "stablehlo.while":
+        return False
+    body = node.bodies[1]
+    return body.returned[position] == body.arguments[position]
 
 
 def _dying(body: Body, stored: set[int], owner: dict[int, int], kept: frozenset[int]) -> dict[int, list[int]]:
@@ -210,12 +232,13 @@ def _dying(body: Body, stored: set[int], owner: dict[int, int], kept: frozenset[
         # What is not in memory is computed when its reader is.
         until = position
         if node.name in FUSIBLE and not any(v in stored for v in node.results):
-            until = max((last.get(owner[v], position) for v in node.results), default=position)
+            until = max([last.get(owner.get(v, v), position) for v in node.results], default=position)
         for v in _read(node):
             buffer = owner.get(v, v)
-            last[buffer] = max(last.get(buffer, -1), until)
+            if last.get(buffer, -1) < until:
+                last[buffer] = until
         for v in node.results:
-            last.setdefault(owner[v], position)
+            last.setdefault(owner.get(v, v), position)
     found: dict[int, list[int]] = {}
     for v, position in last.items():
         found.setdefault(position, []).append(v)

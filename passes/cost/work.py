@@ -36,12 +36,11 @@ class Work:
 NOTHING = Work()
 
 _TRANSCENDENTAL = (
-    "atan2 cbrt cosine exponential exponential_minus_one log log_plus_one logistic power rsqrt sine sqrt tan tanh "
-    "rng_bit_generator"
+    "atan2 cbrt cosine exponential exponential_minus_one log log_plus_one logistic power rsqrt sine sqrt tan tanh"
 )
 _ELEMENTWISE = (
-    "abs add and ceil clamp compare complex convert count_leading_zeros divide floor imag is_finite maximum minimum "
-    "multiply negate not or popcnt real reduce_precision remainder rng round_nearest_afz round_nearest_even select "
+    "abs add and ceil clamp compare convert count_leading_zeros divide floor is_finite maximum minimum "
+    "multiply negate not or popcnt reduce_precision remainder rng round_nearest_afz round_nearest_even select "
     "shift_left shift_right_arithmetic shift_right_logical sign subtract xor"
 )
 TRANSCENDENTAL = frozenset(f"stablehlo.{name}" for name in _TRANSCENDENTAL.split())
@@ -54,7 +53,7 @@ def work(op: Any) -> Work:
     if name in ELEMENTWISE:
         return Work(elements(op.results[0]))
     if name in TRANSCENDENTAL:
-        return Work(0, elements(op.results[-1]))
+        return Work(0, elements(op.results[0]))
     rule = RULES.get(name)
     return rule(op) if rule is not None else NOTHING
 
@@ -150,6 +149,11 @@ def over_elements(op: Any) -> Work:
     return region_work(op.regions[0]).times(elements(op.results[0]))
 
 
+def rng_bit_generator(op: Any) -> Work:
+    """One transcendental for each element it makes, its state included."""
+    return Work(0, sum(elements(v) for v in op.results))
+
+
 def sort(op: Any) -> Work:
     """n log n comparisons."""
     count = elements(op.operands[0])
@@ -191,6 +195,7 @@ RULES: dict[str, Callable[[Any], Work]] = {
     "stablehlo.reduce": reduce,
     "stablehlo.reduce_scatter": over_elements,
     "stablehlo.reduce_window": reduce_window,
+    "stablehlo.rng_bit_generator": rng_bit_generator,
     "stablehlo.scatter": scatter,
     "stablehlo.select_and_scatter": select_and_scatter,
     "stablehlo.sort": sort,

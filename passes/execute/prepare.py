@@ -55,11 +55,12 @@ def global_code(program: Program, entry: str | None = None) -> bytes:
     return _bytecode(module)
 
 
-def per_device_code(program: Program, entry: str | None = None) -> bytes:
+def per_device_code(program: Program, entry: str | None = None, *, as_written: bool = False) -> bytes:
     """The per-device ``program`` as bytecode for N replicas.
 
     Reductions over devices become gathers and a reduction in the order of the group, so that the bits of a sum depend
-    neither on how devices are spread over processes nor on who comes first, and a maximum keeps NaN.
+    neither on how devices are spread over processes nor on who comes first, and a maximum keeps NaN. With
+    ``as_written``, for measuring, they stay, and so do donations.
 
     Raises:
       UserError: a collective groups its devices in a way that replicas cannot express, or the program calls back into
@@ -67,10 +68,10 @@ def per_device_code(program: Program, entry: str | None = None) -> bytes:
     """
     _refuse_callbacks(program)
     replicas = _count(program, "mhlo.num_replicas")
-    module = _copy(program, entry)
+    module = _copy(program, entry, keep_buffers=as_written)
     # A module that is written for replicas needs no translation.
     if replicas == 1:
-        _partitions_to_replicas(program, module)
+        _partitions_to_replicas(program, module, in_order=not as_written)
     return _bytecode(module)
 
 
@@ -122,8 +123,8 @@ def _is_manual(op: Any) -> bool:
     return _mlir.ir.StringAttr(op.attributes["call_target_name"]).value in _MANUAL_CALLS
 
 
-def _copy(program: Program, entry: str | None) -> Any:
-    """A copy of the module operation whose entry is a public ``main`` without buffer attributes."""
+def _copy(program: Program, entry: str | None, *, keep_buffers: bool = False) -> Any:
+    """A copy of the module operation whose entry is a public ``main``, without buffer attributes unless kept."""
     name = symbol_name(find_entry(program, entry))
     module = program.module.operation.clone()
     for key in _COUNT_ATTRIBUTES:
@@ -131,7 +132,7 @@ def _copy(program: Program, entry: str | None) -> Any:
             del module.attributes[key]
     by_name = {symbol_name(f): f for f in functions(_Body(module))}
     function = by_name[name]
-    for key in ("arg_attrs", "res_attrs"):
+    for key in () if keep_buffers else ("arg_attrs", "res_attrs"):
         _strip_buffer_attributes(function, key)
     if name != "main":
         if "main" in by_name:
@@ -171,14 +172,14 @@ def _strip_buffer_attributes(function: Any, key: str) -> None:
     function.attributes[key] = ir.ArrayAttr.get(kept, context)
 
 
-def _partitions_to_replicas(program: Program, module: Any) -> None:
+def _partitions_to_replicas(program: Program, module: Any, *, in_order: bool) -> None:
     for op in [op for op in operations(module) if op.name in _COLLECTIVES]:
         if op.name in _DROP_CHANNEL:
             if "channel_handle" in op.attributes:
                 del op.attributes["channel_handle"]
         elif op.name in _FLATTENED_IDS:
             _check_flattened(program, op)
-            if op.name in _ORDERED and not _reduce_in_order(op) and len(op.operands) > 1:
+            if op.name in _ORDERED and not (in_order and _reduce_in_order(op)) and len(op.operands) > 1:
                 _without_channel(op)
         else:
             _replace_partition_id(op)

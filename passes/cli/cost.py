@@ -1,0 +1,296 @@
+"""``shlo cost``: what a program costs on each device, by op and by place, and two programs or plans side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from passes.cli.common import add_entry, whole_number
+from passes.errors import EXIT_OK, UserError
+
+if TYPE_CHECKING:
+    from passes.cost.device import Device
+    from passes.cost.program_cost import ProgramCost
+    from passes.cost.tables import Row
+    from passes.program.read import Program
+
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    parser.add_argument("files", metavar="FILE", nargs="*", default=["-"], help=(
+        "a per-device program, an annotated one (it is partitioned first), or one for a single device; several are "
+        "compared, side by side"
+    ))
+    add_entry(parser)
+    parser.add_argument("--rules", metavar="FILE", action="append", default=[], help=(
+        "a rules file, or preset:NAME, to annotate the program with first; several are compared, side by side"
+    ))
+    parser.add_argument("--mesh", metavar="AXES", help="the mesh in place of that of the rules file: data=2,model=4")
+    parser.add_argument("--device", metavar="NAME", default="tpu_v5e", help=(
+        "a preset (--list-devices), or a .toml file with the figures of a device (default: tpu_v5e)"
+    ))
+    parser.add_argument("--list-devices", action="store_true", help="print the device presets and nothing else")
+    parser.add_argument("--topology", metavar="NAME", help=(
+        "how devices are joined, in place of what the device says: ring, line, torus, switch, all_to_all"
+    ))
+    parser.add_argument("--loop-runs", type=whole_number, metavar="N", default=1, help=(
+        "how often a loop runs whose text does not tell (default: 1)"
+    ))
+    parser.add_argument("--by", choices=("op", "place", "collective", "memory"), action="append", default=[], help=(
+        "which tables to print: ops by kind, by the place they come from, collectives, what is held at the peak of "
+        "memory; may be given several times (default: all)"
+    ))
+    parser.add_argument("--top", type=whole_number, metavar="N", default=12, help="lines of each table (default: 12)")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0: the cost is printed on standard output."""
+    from passes.cost import device as devices
+
+    if args.list_devices:
+        print("\n".join(_device_lines()))
+        return EXIT_OK
+    device = devices.load(args.device)
+    _check_topology(args.topology)
+    found = {title: _cost(args, program, device) for title, program in _programs(args)}
+    if args.json:
+        print(json.dumps({title: _to_json(args, c) for title, c in found.items()}, indent=1))
+    elif len(found) == 1:
+        print("\n".join(_lines(args, *found.values())))
+    else:
+        print("\n".join(_comparison(found, device)))
+    return EXIT_OK
+
+
+def _device_lines() -> list[str]:
+    from passes.cost import device as devices
+
+    lines = []
+    for name, text in devices.presets().items():
+        d = devices.parse(text, name)
+        memory = f"{quantity(d.memory)}B" if d.memory else ""
+        lines.append(
+            f"{name:<16}{d.title:<32}{quantity(d.flops['bf16'])}FLOP/s bf16  {memory:>8}  "
+            f"{quantity(d.memory_bandwidth)}B/s  {d.topology} {quantity(d.link.bandwidth)}B/s"
+        )
+    return lines
+
+
+def _check_topology(name: str | None) -> None:
+    from passes.cost.laws import TOPOLOGIES
+
+    if name is not None and name not in TOPOLOGIES:
+        raise UserError(f"there is no topology '{name}'; there are {', '.join(TOPOLOGIES)}")
+
+
+def _programs(args: argparse.Namespace) -> list[tuple[str, Program]]:
+    """What to cost: every file, under every rules file if there are any, with what tells them apart."""
+    from passes.program import read
+    from passes.sharding.annotate import annotate
+    from passes.sharding.import_shardings import import_shardings
+    from passes.sharding.rules_file import load, parse_mesh
+
+    if args.mesh is not None and not args.rules:
+        raise UserError("--mesh goes with --rules, whose mesh it replaces")
+    mesh = parse_mesh(args.mesh) if args.mesh else None
+    plans: list[tuple[str, Any]] = [(_short(name), load(name, mesh)) for name in args.rules] or [("", None)]
+    found = []
+    for file in args.files:
+        for title, rules in plans:
+            program = read.read(file)
+            import_shardings(program)
+            if rules is not None:
+                annotate(program, rules, args.entry)
+            parts = [_short(file) if len(args.files) > 1 else "", title]
+            found.append((" ".join(p for p in parts if p) or _short(file), program))
+    return found
+
+
+def _short(name: str) -> str:
+    return name if name.startswith("preset:") else Path(name).stem
+
+
+def _cost(args: argparse.Namespace, program: Program, device: Device) -> ProgramCost:
+    from passes.cost.program_cost import cost
+
+    return cost(program, device, topology=args.topology, entry_name=args.entry, unknown_runs=args.loop_runs)
+
+
+# -- one program -------------------------------------------------------------------------------------------------------
+
+
+def _lines(args: argparse.Namespace, found: ProgramCost) -> list[str]:
+    from passes.cost import tables
+
+    e = found.estimate
+    shown = args.by or ["op", "place", "collective", "memory"]
+    lines = [f"{found.devices} x {found.device.title} ({found.device.source})", *_totals(found), *_remarks(args, found)]
+    if "op" in shown:
+        lines += _table("op", tables.by_op(e.ops), args.top)
+    if "place" in shown:
+        lines += _table("place", tables.by_place(e.ops, found.program), args.top)
+    if "collective" in shown and (rows := tables.collectives(e.ops)):
+        lines += _table("collective", rows, args.top)
+    if "memory" in shown:
+        lines += _held(found, args.top)
+    return lines
+
+
+_TOTALS = (
+    "FLOPs", "transcendentals", "bytes from and to memory", "bytes sent", "peak memory", "  arguments", "  results",
+    "  temporaries", "seconds, nothing overlaps", "  computing, memory", "  collectives", "seconds, all overlaps",
+    "computed again",
+)
+
+
+def _values(found: ProgramCost) -> list[str]:
+    e = found.estimate
+    again = found.redundancy
+    amounts = (
+        (e.flops, ""), (e.transcendentals, ""), (e.traffic, "B"), (e.sent, "B"), (e.memory.peak, "B"),
+        (e.memory.arguments, "B"), (e.memory.results, "B"), (e.memory.temporaries, "B"),
+    )
+    seconds = (e.seconds, e.local, e.communication, e.overlapped)
+    return [
+        *(f"{quantity(amount)}{unit}" for amount, unit in amounts),
+        *map(duration, seconds),
+        f"{again:.2f}x" if again is not None else "",
+    ]
+
+
+def _totals(found: ProgramCost) -> list[str]:
+    return [
+        f"  {title:<28}{value:>12}" for title, value in zip(_TOTALS, _values(found), strict=True)
+        if value and (found.devices > 1 or title not in ("bytes sent", "computed again"))
+    ]
+
+
+def _remarks(args: argparse.Namespace, found: ProgramCost) -> list[str]:
+    lines = []
+    memory, limit = found.estimate.memory, found.device.memory
+    if limit is not None and memory.peak > limit:
+        lines.append(f"does not fit: {quantity(memory.peak)}B of {quantity(limit)}B")
+    if memory.constants:
+        lines.append(f"constants in the executable: {quantity(memory.constants)}B")
+    if unknown := len(found.estimate.graph.unknown_loops):
+        loops = "1 loop" if unknown == 1 else f"{unknown} loops"
+        lines.append(f"how often {loops} will run is not in the text: counted {args.loop_runs}x (--loop-runs)")
+    return lines
+
+
+def _table(title: str, rows: Sequence[Row], top: int) -> list[str]:
+    total = sum(row.seconds for row in rows) or 1.0
+    cells = [[title, "ops", "runs", "FLOPs", "memory", "sent", "time", ""]]
+    cells += [[
+        row.name, f"{row.ops:,}", f"{row.runs:,}", quantity(row.flops), f"{quantity(row.traffic)}B",
+        f"{quantity(row.sent)}B" if row.sent else "", duration(row.seconds), f"{row.seconds / total:.1%}",
+    ] for row in rows[:top]]
+    return ["", *align(cells), *([f"... and {len(rows) - top} more"] if len(rows) > top else [])]
+
+
+def _held(found: ProgramCost, top: int) -> list[str]:
+    from passes import _mlir
+    from passes.program.entry import arguments, find_entry
+
+    memory = found.estimate.memory
+    names = {
+        number: value.name
+        for number, value in zip(
+            found.estimate.graph.entry.arguments, arguments(find_entry(found.program)), strict=True
+        )
+    }
+    at = " in ".join(node.name.removeprefix("stablehlo.") for node in reversed(memory.at)) or "the start"
+    cells = [[f"held at the peak, at {at}", "bytes", "from"]]
+    for held in memory.held[:top]:
+        name = names.get(held.value, "") if held.node is None else held.node.name.removeprefix("stablehlo.")
+        where = "argument" if held.node is None else _mlir.name_of(held.node.op.location)
+        cells.append([name, f"{held.bytes:,}", where])
+    more = [f"... and {len(memory.held) - top} more"] if len(memory.held) > top else []
+    return ["", *align(cells), *more]
+
+
+def align(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell; all but the first and the last to the right."""
+    widths = [max(len(row[c]) for row in cells) for c in range(len(cells[0]))]
+    last = len(widths) - 1
+    return [
+        "  ".join(
+            cell.ljust(widths[c]) if c == 0 or (c == last and len(row) == 3) else cell.rjust(widths[c])
+            for c, cell in enumerate(row)
+        ).rstrip()
+        for row in cells
+    ]
+
+
+# -- several programs --------------------------------------------------------------------------------------------------
+
+
+def _comparison(found: dict[str, ProgramCost], device: Device) -> list[str]:
+    columns = [_values(c) for c in found.values()]
+    cells = [[f"one {device.title}", *found]]
+    cells += [["devices", *(str(c.devices) for c in found.values())]]
+    cells += [[title, *(column[i] for column in columns)] for i, title in enumerate(_TOTALS)]
+    fits = ["yes" if device.memory is None or c.estimate.memory.peak <= device.memory else "no" for c in found.values()]
+    cells += [["fits", *fits]]
+    best = min(c.estimate.seconds for c in found.values()) or 1.0
+    cells += [["times the fastest", *(f"{c.estimate.seconds / best:.2f}" for c in found.values())]]
+    return align(cells)
+
+
+# -- as data -----------------------------------------------------------------------------------------------------------
+
+
+def _to_json(args: argparse.Namespace, found: ProgramCost) -> dict[str, Any]:
+    from passes.cost import tables
+
+    e = found.estimate
+    held = [{"op": h.node.name if h.node else "argument", "bytes": h.bytes} for h in e.memory.held[: args.top]]
+    return {
+        "device": found.device.title,
+        "devices": found.devices,
+        "flops": e.flops,
+        "transcendentals": e.transcendentals,
+        "memory_traffic_bytes": e.traffic,
+        "sent_bytes": e.sent,
+        "seconds": e.seconds,
+        "seconds_local": e.local,
+        "seconds_collectives": e.communication,
+        "seconds_overlapped": e.overlapped,
+        "redundancy": found.redundancy,
+        "memory": {
+            "peak": e.memory.peak, "arguments": e.memory.arguments, "results": e.memory.results,
+            "temporaries": e.memory.temporaries, "constants": e.memory.constants,
+            "fits": found.device.memory is None or e.memory.peak <= found.device.memory,
+            "held": held,
+        },
+        "unknown_loops": len(e.graph.unknown_loops),
+        "by_op": [row.to_json() for row in tables.by_op(e.ops)],
+        "by_place": [row.to_json() for row in tables.by_place(e.ops, found.program)[: args.top]],
+        "collectives": [row.to_json() for row in tables.collectives(e.ops)],
+    }
+
+
+# -- units -------------------------------------------------------------------------------------------------------------
+
+
+def quantity(amount: float) -> str:
+    """An amount to three digits with the prefix of its power of a thousand: ``12.3 M``."""
+    power = 0
+    while abs(amount) >= 999.5 and power < len(_PREFIXES) - 1:
+        amount, power = amount / 1000, power + 1
+    digits = 0 if power == 0 and amount == int(amount) else max(0, 3 - len(str(int(abs(amount)))))
+    return f"{amount:.{digits}f} {_PREFIXES[power]}"
+
+
+def duration(seconds: float) -> str:
+    """A time to three digits: ``12.3 ms``."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.{max(0, 3 - len(str(int(seconds / size))))}f} {unit}"
+    return f"{seconds * 1e9:.0f} ns" if seconds else "0 s"

@@ -1,0 +1,99 @@
+"""What a module costs on its devices: per-device programs as they are, annotated ones partitioned first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.cost.device import Device
+from passes.cost.estimate import Estimate, estimate
+from passes.cost.graph import read_graph
+from passes.partition.partition import Report, partition
+from passes.pipeline import runner
+from passes.program import read, write
+from passes.program.read import Program
+from passes.program.walk import operations
+from passes.sharding.mesh import meshes
+
+_LEGALIZE = "builtin.module(func.func(chlo-legalize-to-stablehlo))"
+
+
+@dataclass(frozen=True)
+class ProgramCost:
+    """What one program costs.
+
+    Attributes:
+      program: The program of one device.
+      device: What it was costed for.
+      estimate: The cost of one device.
+      devices: How many run it.
+      global_flops: What the program computes on one device alone; ``None`` if that program is not known.
+      partitioning: What partitioning it said; ``None`` if it was not partitioned here.
+    """
+
+    program: Program
+    device: Device
+    estimate: Estimate
+    devices: int
+    global_flops: int | None
+    partitioning: Report | None
+
+    @property
+    def redundancy(self) -> float | None:
+        """How much more all devices compute together than one alone would: 1.0 if nothing is computed twice."""
+        if not self.global_flops:
+            return None
+        return self.estimate.flops * self.devices / self.global_flops
+
+
+def cost(
+    program: Program, device: Device, *, topology: str | None = None, entry_name: str | None = None,
+    unknown_runs: int = 1,
+) -> ProgramCost:
+    """What ``program`` costs on ``device``; an annotated one is partitioned, in place.
+
+    Args:
+      program: A per-device program (``mhlo.num_partitions``), an annotated one (it has a mesh), or one for one device.
+      device: The kind of device.
+      topology: How devices are joined, in place of what ``device`` says.
+      entry_name: The entry function; ``None`` finds it.
+      unknown_runs: How often a loop runs whose text does not tell.
+
+    Raises:
+      UserError: the program cannot be partitioned, or a tensor has a dynamic shape.
+    """
+    report, whole = None, None
+    count = _partitions(program.module)
+    if count == 1 and meshes(program.module):
+        whole = _flops(read.parse(write.to_bytecode(program.module), program.source), entry_name, unknown_runs)
+        report = partition(program, entry_name)
+        count, entry_name = report.side_table.mesh.device_count, None
+    _legalize(program)
+    graph = read_graph(program, entry_name, unknown_runs)
+    found = estimate(graph, device, topology, entry_name)
+    if count == 1:
+        whole = found.flops
+    return ProgramCost(program, device, found, count, whole, report)
+
+
+def _flops(program: Program, entry_name: str | None, unknown_runs: int) -> int:
+    _legalize(program)
+    graph = read_graph(program, entry_name, unknown_runs)
+    return graph.work_of(graph.entry).flops
+
+
+def _legalize(program: Program) -> None:
+    """``chlo`` ops become the StableHLO ops that they stand for, which is what any compiler computes."""
+    if any(op.name.startswith("chlo.") for op in operations(program.module)):
+        runner.run(program, _LEGALIZE)
+
+
+def _partitions(module: Any) -> int:
+    attributes = module.operation.attributes
+    counts = [
+        int(_mlir.ir.IntegerAttr(attributes[key]).value)
+        for key in ("mhlo.num_partitions", "mhlo.num_replicas")
+        if key in attributes
+    ]
+    return max(counts, default=1)

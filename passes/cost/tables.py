@@ -1,0 +1,88 @@
+"""Groups the costs of ops: by kind, by the place they come from, by collective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.cost.estimate import OpCost
+from passes.partition.summary import COLLECTIVES
+from passes.program.read import Program
+
+
+@dataclass
+class Row:
+    """Ops that go under one name, together.
+
+    Attributes:
+      name: What they have in common.
+      ops: How many stand in the text.
+      runs: How often they run in all.
+      flops, transcendentals: What they compute.
+      traffic: Bytes from and to memory.
+      sent: Bytes that one device sends to others in the least.
+      seconds: The time of all.
+    """
+
+    name: str
+    ops: int = 0
+    runs: int = 0
+    flops: int = 0
+    transcendentals: int = 0
+    traffic: int = 0
+    sent: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, cost: OpCost) -> None:
+        """Counts ``cost`` in."""
+        self.ops += 1
+        self.runs += cost.runs
+        self.flops += cost.flops
+        self.transcendentals += cost.transcendentals
+        self.traffic += cost.read + cost.written
+        self.sent += cost.sent
+        self.seconds += cost.seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def group(costs: Iterable[OpCost], key: Callable[[OpCost], str]) -> list[Row]:
+    """The rows of ``costs`` by ``key``, the most expensive first."""
+    rows: dict[str, Row] = {}
+    for cost in costs:
+        name = key(cost)
+        rows.setdefault(name, Row(name)).add(cost)
+    return sorted(rows.values(), key=lambda row: (-row.seconds, row.name))
+
+
+def by_op(costs: Iterable[OpCost]) -> list[Row]:
+    """By the op's name."""
+    return group(costs, lambda cost: cost.node.name.removeprefix("stablehlo."))
+
+
+def by_place(costs: Iterable[OpCost], program: Program) -> list[Row]:
+    """By the name that the op's location carries, or the place in a file where there is none."""
+    known: dict[Any, str] = {}
+
+    def place(cost: OpCost) -> str:
+        location = cost.node.op.location
+        if location not in known:
+            known[location] = _mlir.name_of(location) or str(program.in_file(_mlir.where_of(location)) or "no location")
+        return known[location]
+
+    return group(costs, place)
+
+
+def collectives(costs: Iterable[OpCost]) -> list[Row]:
+    """Collectives by kind and the number of devices of a group."""
+    found = [cost for cost in costs if cost.node.name in COLLECTIVES]
+    return group(found, lambda c: f"{c.node.name.removeprefix('stablehlo.')} x{len(_exchange(c).group)}")
+
+
+def _exchange(cost: OpCost) -> Any:
+    assert cost.node.exchange is not None
+    return cost.node.exchange
