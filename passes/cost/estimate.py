@@ -8,12 +8,14 @@ ran beside everything else, which no program reaches: the truth lies between the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from passes.cost.device import Device
 from passes.cost.fusion import Fusion, fuse
 from passes.cost.graph import Body, Graph, Node
 from passes.cost.laws import sent
 from passes.cost.memory import Memory, memory
+from passes.pipeline.collection import uncollected
 from passes.program import entry
 
 
@@ -108,6 +110,11 @@ class Estimate:
 
 def estimate(graph: Graph, device: Device, topology: str | None = None, entry_name: str | None = None) -> Estimate:
     """What ``graph`` costs on ``device``; ``topology`` in place of the device's."""
+    with uncollected():
+        return _estimate(graph, device, topology, entry.find_entry(graph.program, entry_name))
+
+
+def _estimate(graph: Graph, device: Device, topology: str | None, function: Any) -> Estimate:
     found: list[OpCost] = []
     fusions: dict[int, Fusion] = {}
     stack: list[tuple[Body, int]] = [(graph.entry, 1)]
@@ -121,7 +128,6 @@ def estimate(graph: Graph, device: Device, topology: str | None = None, entry_na
                 stack += [(inner, times * node.runs) for inner in graph.called(node)]
             elif read or written or node.work.flops or node.work.transcendentals:
                 found.append(_cost(graph, node, times, read, written, device, topology))
-    function = entry.find_entry(graph.program, entry_name)
     return Estimate(found, memory(graph, function, fusions), graph, fusions)
 
 

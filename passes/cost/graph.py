@@ -7,14 +7,16 @@ places only. Functions are read once, however often they are called; bodies of l
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from passes import _mlir
 from passes.cost.trip_counts import trip_count
-from passes.cost.work import NOTHING, Work, work
+from passes.cost.work import ELEMENTWISE, NOTHING, Work, work
 from passes.partition.summary import COLLECTIVES
+from passes.pipeline.collection import uncollected
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.types import byte_size
@@ -124,7 +126,8 @@ def read_graph(program: Program, entry_name: str | None = None, unknown_runs: in
     Raises:
       UserError: there is no entry function, or a tensor has a dynamic shape.
     """
-    return _Reader(program, unknown_runs).read(entry.find_entry(program, entry_name))
+    with uncollected():
+        return _Reader(program, unknown_runs).read(entry.find_entry(program, entry_name))
 
 
 @dataclass
@@ -133,6 +136,7 @@ class _Reader:
     unknown_runs: int
     bytes: list[int] = field(default_factory=list)
     elements: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
     ids: dict[Any, int] = field(default_factory=dict)
     functions: dict[str, Body] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
@@ -152,40 +156,44 @@ class _Reader:
         return Graph(self.program, body, self.functions, self.bytes, self.elements, self.unknown)
 
     def _body(self, block: Any) -> Body:
-        arguments = tuple(self._define(a) for a in block.arguments)
-        nodes = []
-        operation = None
-        for view in block.operations:
-            operation = view.operation
-            nodes.append(self._node(operation))
+        arguments = tuple([self._define(a) for a in block.arguments])
+        nodes = [self._node(view.operation) for view in block.operations]
         last = nodes.pop()
         return Body(arguments, nodes, last.operands)
 
     def _node(self, op: Any) -> Node:
         name, ids = op.name, self.ids
         operands = tuple([ids[v] for v in op.operands])
+        if name in ELEMENTWISE:
+            [result] = op.results
+            number = self._define(result)
+            return Node(op, name, operands, (number,), _per_element(self.counts[number]))
+        if name == "stablehlo.while":
+            return self._loop(op, operands)
         if name in _CALLEE:
             callee = _mlir.ir.FlatSymbolRefAttr(op.attributes[_CALLEE[name]]).value
             self.wanted.append(callee)
             return Node(op, name, operands, self._results(op), callee=callee)
-        if name == "stablehlo.while":
-            count = trip_count(op)
-            if count is None:
-                self.unknown.append(op)
-            bodies = tuple(self._body(region.blocks[0]) for region in op.regions)
-            runs = count if count is not None else self.unknown_runs
-            return Node(op, name, operands, self._results(op), NOTHING, bodies, runs)
         if name in _BRANCHES or name in _ONCE:
-            bodies = tuple(self._body(region.blocks[0]) for region in op.regions)
+            bodies = tuple([self._body(region.blocks[0]) for region in op.regions])
             return Node(op, name, operands, self._results(op), NOTHING, bodies)
-        exchange = exchange_of(op) if name in COLLECTIVES else None
-        return Node(op, name, operands, self._results(op), work(op), exchange=exchange)
+        if name in COLLECTIVES:
+            return Node(op, name, operands, self._results(op), work(op), exchange=exchange_of(op))
+        return Node(op, name, operands, self._results(op), work(op))
+
+    def _loop(self, op: Any, operands: tuple[int, ...]) -> Node:
+        count = trip_count(op)
+        if count is None:
+            self.unknown.append(op)
+        bodies = tuple([self._body(region.blocks[0]) for region in op.regions])
+        runs = count if count is not None else self.unknown_runs
+        return Node(op, op.name, operands, self._results(op), NOTHING, bodies, runs)
 
     def _results(self, op: Any) -> tuple[int, ...]:
         return tuple([self._define(v) for v in op.results])
 
     def _define(self, value: Any) -> int:
-        size, element = _measure(value.type)
+        size, element, count = _measure(value.type)
         if size is None:
             reason = f"a value of type {value.type} has no static shape, so its size is not known"
             owner = value.owner
@@ -193,20 +201,31 @@ class _Reader:
         number = self.ids[value] = len(self.bytes)
         self.bytes.append(size)
         self.elements.append(element)
+        self.counts.append(count)
         return number
 
 
 @functools.cache
-def _measure(type: Any) -> tuple[int | None, str]:
-    """The bytes and the element type of a value of ``type``; no bytes for a token, ``None`` for dynamic shapes."""
+def _measure(type: Any) -> tuple[int | None, str, int]:
+    """Bytes, element type and number of elements of a value of ``type``.
+
+    A token has no bytes, and of a dynamic shape they are ``None``.
+    """
     ir = _mlir.ir
     if isinstance(type, ir.RankedTensorType):
-        return byte_size(type) if type.has_static_shape else None, str(type.element_type)
+        if not type.has_static_shape:
+            return None, "", 0
+        return byte_size(type), str(type.element_type), math.prod(type.shape)
     if isinstance(type, ir.TupleType):
         sizes = [_measure(type.get_type(i))[0] for i in range(type.num_types)]
         known = [size for size in sizes if size is not None]
-        return (sum(known) if len(known) == len(sizes) else None), ""
-    return 0, ""
+        return (sum(known) if len(known) == len(sizes) else None), "", 1
+    return 0, "", 1
+
+
+@functools.cache
+def _per_element(count: int) -> Work:
+    return Work(count)
 
 
 def runs(graph: Graph, body: Body | None = None, *, loops_once: bool = False) -> Iterator[tuple[Node, int]]:

@@ -69,7 +69,7 @@ def memory(graph: Graph, function: Any, fusions: dict[int, Fusion] | None = None
     # A result written into a donated argument takes no room of its own.
     free = {v for v, a in in_place.items() if sizes[v] <= sizes[body.arguments[a]]}
     free |= _reused(graph, body, _donors(function))
-    found = walker.peak(body, resident=frozenset(body.arguments), kept=frozenset(body.returned), free=free)
+    found = walker.peak(body, kept=frozenset(body.returned), free=free)
     results = sum(sizes[v] for v in set(body.returned) - free - set(body.arguments))
     held = [Held(v, None, sizes[v]) for v in body.arguments] + found.held
     held.sort(key=lambda h: -h.bytes)
@@ -129,21 +129,19 @@ class _Walker:
         """The peak of a block that is run by an op; its arguments are someone else's buffers, which it may update."""
         if id(body) not in self.known:
             lent = {v: self.graph.bytes[v] for v in body.arguments}
-            self.known[id(body)] = self.peak(body, frozenset(body.arguments), frozenset(body.returned), set(), lent)
+            self.known[id(body)] = self.peak(body, frozenset(body.returned), set(), lent)
         return self.known[id(body)]
 
     def peak(
-        self, body: Body, resident: frozenset[int], kept: frozenset[int], free: set[int],
-        lent: dict[int, int] | None = None,
+        self, body: Body, kept: frozenset[int], free: set[int], lent: dict[int, int] | None = None
     ) -> _Peak:
         """What the values of ``body`` take at most.
 
         Args:
-          body: The block.
-          resident: Values in memory that are not counted here.
+          body: The block; its arguments are in memory but not counted here.
           kept: Values that stay until the end.
           free: Values that take the place of something that is counted elsewhere.
-          lent: Values of ``resident`` whose place a result may take, with their bytes.
+          lent: Arguments whose place a result may take, with their bytes.
         """
         sizes = self.graph.bytes
         if id(body) not in self.fusions:
@@ -154,18 +152,23 @@ class _Walker:
         live: dict[int, tuple[Node, int]] = {}
         lent = dict(lent or {})
         now, top = 0, _Peak(0)
+        timeline = top.timeline
         for position, node in enumerate(body.nodes):
+            made = [v for v in node.results if v in stored and v not in owner]
             ends = dying.get(position, ())
-            now -= self._hand_over(node, ends, live, lent)
-            for v in node.results:
-                if v in stored and v not in resident and v not in owner:
-                    size = 0 if v in free or self._constant(node) else sizes[v]
-                    live[v] = (node, size)
-                    now += size
+            if not made and not ends and not node.bodies and not node.callee:
+                timeline.append(now)
+                continue
+            if ends and made:
+                now -= self._hand_over(node, ends, live, lent)
+            for v in made:
+                size = 0 if v in free or self._constant(node) else sizes[v]
+                live[v] = (node, size)
+                now += size
             worst = _NOTHING
             if node.bodies or node.callee:
                 worst = max([self.inner(inner) for inner in self.graph.called(node)], key=lambda p: p.bytes)
-            top.timeline.append(now + worst.bytes)
+            timeline.append(now + worst.bytes)
             if now + worst.bytes > top.bytes:
                 top.bytes, top.at = now + worst.bytes, (node, *worst.at)
                 snapshot, deeper = dict(live), worst.held
@@ -229,26 +232,25 @@ def _dying(body: Body, stored: set[int], owner: dict[int, int], kept: frozenset[
         last[owner.get(v, v)] = end
     for position in range(end - 1, -1, -1):
         node = body.nodes[position]
-        # What is not in memory is computed when its reader is.
         until = position
-        if node.name in FUSIBLE and not any(v in stored for v in node.results):
-            until = max([last.get(owner.get(v, v), position) for v in node.results], default=position)
-        for v in _read(node):
+        for v in node.results:
+            until = max(until, last.setdefault(owner.get(v, v), position))
+        # What is not in memory is computed when its reader is.
+        if until > position and (node.name not in FUSIBLE or any(v in stored for v in node.results)):
+            until = position
+        for v in node.operands if not node.bodies else _read(node):
             buffer = owner.get(v, v)
             if last.get(buffer, -1) < until:
                 last[buffer] = until
-        for v in node.results:
-            last.setdefault(owner.get(v, v), position)
     found: dict[int, list[int]] = {}
     for v, position in last.items():
-        found.setdefault(position, []).append(v)
+        if v in stored:
+            found.setdefault(position, []).append(v)
     return found
 
 
 def _read(node: Node) -> Iterable[int]:
-    """What an op reads, the blocks in it included."""
-    if not node.bodies:
-        return node.operands
+    """What an op with blocks reads, they included."""
     found = set(node.operands)
     stack = list(node.bodies)
     while stack:
