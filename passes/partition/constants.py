@@ -106,11 +106,13 @@ def iota_lower(localizer: Localizer, op: Any) -> None:
     localizer.replace(op, emit.create("stablehlo.add", [numbers, offset], local, {}, point, location), attr)
 
 
-def nothing(type: Any) -> Any:
-    """The splat of ``type`` that addition leaves every element unchanged by: -0.0 for floats, else zero."""
+def neutral(type: Any, kind: str = "stablehlo.add") -> Any:
+    """The splat of ``type`` that the reduction ``kind`` leaves every element unchanged by: -0.0 for sums of floats."""
     element = _mlir.ir.RankedTensorType(type).element_type
+    one = kind == "stablehlo.multiply"
     if isinstance(element, _mlir.ir.IntegerType):
-        value = "0" if element.width > 1 else "false"
+        value = str(int(one)) if element.width > 1 else str(one).lower()
     else:
-        value = "(-0.0, -0.0)" if isinstance(element, _mlir.ir.ComplexType) else "-0.0"
+        number = "1.0" if one else "-0.0"
+        value = f"({number}, {'0.0' if one else number})" if isinstance(element, _mlir.ir.ComplexType) else number
     return _mlir.ir.Attribute.parse(f"dense<{value}> : {type}", _mlir.context())

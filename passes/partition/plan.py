@@ -12,6 +12,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.partition import rows
+from passes.partition.choices import CHOICES
 from passes.partition.localize import Localizer, error_for
 from passes.partition.shardings import ShardingMap
 from passes.partition.trace import number_of
@@ -31,7 +32,10 @@ PIPELINE = (
 )
 
 # What the rows can lower beyond local types.
-SUPPORT = Support()
+SUPPORT = Support(
+    gather_from_shards=True, scatter_into_shards=True, slice_from_shards=True, update_into_shards=True,
+    complete_by_region=True,
+)
 
 # Each round replicates the ops that the last one could not lower. Replicating an op can only hand its neighbours more
 # replicated operands, so two rounds suffice in practice; the bound turns a surprise into an error.
@@ -61,6 +65,7 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
     # Other functions are decompositions of composites, which are planned by themselves.
     for op in operations(find_entry(program)):
         _settle(op)
+    _choose(program, mesh, meshes)
     replicated: dict[int, Replicated] = {}
     ruled = write.to_bytecode(program.module)
     for _ in range(_ROUNDS):
@@ -85,6 +90,19 @@ def _settle(op: Any) -> None:
         attributes[RULE] = encode(rule.replicating(rule.permutation))
     elif row is None or row.needs_users_rule:
         attributes[RULE] = encode(unknown(op))
+
+
+def _choose(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
+    """Fixes the rules of ops that may be lowered in several ways, by what they cost as the program is sharded."""
+    function = find_entry(program)
+    wanted = [op for op in operations(function) if op.name in CHOICES and RULE in op.attributes]
+    if not wanted:
+        return
+    shardings = ShardingMap(mesh, meshes)
+    shardings.read_function(function)
+    for op in wanted:
+        rule, _ = decode(op.attributes[RULE])
+        op.attributes[RULE] = encode(CHOICES[op.name](shardings, op, rule))
 
 
 def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[tuple[Any, str]]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COMBINERS = frozenset(
     f"stablehlo.{name}" for name in ("add", "maximum", "minimum", "multiply", "and", "or", "xor")
 )
+# Stands in the place of such an op for results that a lowering completed itself.
+COMPLETE = "complete"
 # sdy collectives that reduce.
 REDUCES = frozenset({"sdy.all_reduce", "sdy.reduce_scatter"})
 
@@ -105,6 +107,9 @@ class Reduction:
 def all_reduce(localizer: Localizer, op: Any) -> None:
     """sdy.all_reduce: completes a partial result with the reduction of the op that made it."""
     value = op.operands[0]
+    if localizer.partial.get(value) == COMPLETE:
+        localizer.replace(op, value, _out(op))
+        return
     reduction = Reduction(_axes(localizer, reduced_axes(op)), localizer.partial.get(value, "stablehlo.add"))
     point = _mlir.ir.InsertionPoint(op)
     result = localizer.emit.all_reduce(value, reduction.axes, reduction.kind, point, op.location)
@@ -120,6 +125,9 @@ def reduce_scatter(localizer: Localizer, op: Any) -> None:
     value = op.operands[0]
     kind = localizer.partial.get(value, "stablehlo.add")
     point = _mlir.ir.InsertionPoint(op)
+    if kind == COMPLETE:
+        localizer.replace(op, localizer.emit.slice(value, _gained(localizer, op), point, op.location), _out(op))
+        return
     result = localizer.emit.reduce_scatter(value, _gained(localizer, op), kind, point, op.location)
     hand_over(value, result)
     mark_partial(value, result, tuple(axis for axes in _gained(localizer, op) for axis in axes), kind)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
-from passes.partition import composites, constants, manual, planned
-from passes.partition.shardings import MANUAL, Axes
+from passes.partition import argreduce, composites, constants, indexed, manual, planned
+from passes.partition.shardings import MANUAL
 from passes.partition.summary import COLLECTIVES
-from passes.program.types import shape_of, tensor_type
-from passes.sharding.reducers import reducer
+from passes.program.types import shape_of
+from passes.sharding.reducers import NEUTRAL, reducer
 
 if TYPE_CHECKING:
     from passes.partition.localize import Localizer
@@ -103,29 +103,6 @@ def slice_lower(localizer: Localizer, op: Any) -> None:
     _set_ints(op, "limit_indices", limits)
 
 
-def taken_whole(operand: int, part: int) -> Guard:
-    """A guard for dynamic slices and updates: split dimensions have the same size in ``operand`` and ``part``.
-
-    ``part`` is an operand number, or -1 for the result. The start of such a dimension clamps to zero on any device.
-    """
-
-    def guard(localizer: Localizer, op: Any) -> str:
-        value = op.results[0] if part < 0 else op.operands[part]
-        sizes = zip(shape_of(op.operands[operand]), shape_of(value), strict=True)
-        for dim, (whole, taken) in enumerate(sizes):
-            if localizer.shardings.dims(op.results[0])[dim] and whole != taken:
-                return f"dimension {dim} is split and only part of it is taken"
-        return ""
-
-    return guard
-
-
-def dynamic_slice_lower(localizer: Localizer, op: Any) -> None:
-    """dynamic_slice: slice sizes are the local sizes of the result."""
-    localizer.in_place(op)
-    _set_ints(op, "slice_sizes", list(shape_of(op.results[0])))
-
-
 def pad_guard(localizer: Localizer, op: Any) -> str:
     """pad: a split dimension gets no padding."""
     amounts = [_ints(op, key) for key in ("edge_padding_low", "edge_padding_high", "interior_padding")]
@@ -135,58 +112,31 @@ def pad_guard(localizer: Localizer, op: Any) -> str:
     return ""
 
 
-def gather_guard(localizer: Localizer, op: Any) -> str:
-    """gather: a split operand dimension is a batching dimension or taken whole by every slice."""
-    shape, sizes = shape_of(op.operands[0]), _ints(op, "slice_sizes")
-    for dim in _split_windows(localizer, op):
-        if sizes[dim] != shape[dim]:
-            return f"operand dimension {dim} is split and indexed"
-    return ""
-
-
-def gather_lower(localizer: Localizer, op: Any) -> None:
-    """gather: slices take the local size of a split operand dimension."""
-    local, sizes = shape_of(op.operands[0]), _ints(op, "slice_sizes")
-    for dim in _split_windows(localizer, op):
-        sizes[dim] = local[dim]
-    _set_ints(op, "slice_sizes", sizes)
+def scatter_lower(localizer: Localizer, op: Any) -> None:
+    """scatter: with split updates every device combines its own, and the operand enters on one device only."""
+    kind = reducer(op)
+    reduced = localizer.verdict(op).reduced
+    if reduced and NEUTRAL[str(kind)] is not None:
+        for i in range(len(op.results)):
+            op.operands[i] = argreduce.only_first(localizer, op, op.operands[i], reduced, str(kind))
+    indexed.count_from_shard(localizer, op)
+    for value in op.results if reduced else ():
+        localizer.partial[value] = str(kind)
     localizer.in_place(op)
 
 
-def _split_windows(localizer: Localizer, op: Any) -> list[int]:
-    numbers = _mlir.stablehlo.GatherDimensionNumbers(op.attributes["dimension_numbers"])
-    batching = set(numbers.operand_batching_dims)
-    dims = localizer.shardings.dims(op.operands[0])
-    return [dim for dim, axes in enumerate(dims) if axes and dim not in batching]
+def also(problem: Guard) -> Guard:
+    """A guard: ``problem`` finds none, and what the op leaves partial is reduced at once."""
 
+    def guard(localizer: Localizer, op: Any) -> str:
+        return problem(localizer, op) or _reduced_at_once(localizer, op)
 
-def scatter_lower(localizer: Localizer, op: Any) -> None:
-    """scatter: with split updates every device adds its own, and the operand enters the sum on one device only."""
-    if reduced := localizer.verdict(op).reduced:
-        for i in range(len(op.results)):
-            op.operands[i] = _only_first(localizer, op, op.operands[i], reduced)
-    same(localizer, op)
+    return guard
 
 
 def scatter_guard(localizer: Localizer, op: Any) -> str:
-    """scatter: partial results can be summed and nothing else."""
-    if localizer.verdict(op).reduced and reducer(op) != _SUM:
-        return "its updates are split and its region does not add"
-    return _reduced_at_once(localizer, op)
-
-
-def _only_first(localizer: Localizer, op: Any, value: Any, axes: Axes) -> Any:
-    """``value`` on the first device along ``axes``, the neutral element of addition on the others."""
-    ir, emit = _mlir.ir, localizer.emit
-    point, location = ir.InsertionPoint(op), op.location
-    equal = {"comparison_direction": _mlir.stablehlo.ComparisonDirectionAttr.get("EQ", _mlir.context())}
-    index, zero = emit.shard_index(axes, point, location), emit.constant(0, point, location)
-    first = emit.create("stablehlo.compare", [index, zero], tensor_type([], "i1"), equal, point, location)
-    nothing = {"value": constants.nothing(value.type)}
-    others = emit.create("stablehlo.constant", [], value.type, nothing, point, location)
-    chosen = emit.create("stablehlo.select", [first, value, others], value.type, {}, point, location)
-    localizer.shardings.record(chosen, localizer.shardings.attr(value))
-    return chosen
+    """scatter: partial results are combined by the op's own region, and an index counts each split dimension."""
+    return no_objection(localizer, op) or indexed.scatter_problem(localizer, op)
 
 
 # -- ops with a dimension that must be whole ---------------------------------------------------------------------------
@@ -303,7 +253,7 @@ _DEFAULT = (
     "exponential exponential_minus_one floor imag is_finite log log_plus_one logistic maximum minimum multiply negate "
     "not or popcnt power real reduce_precision remainder round_nearest_afz round_nearest_even rsqrt select shift_left "
     "shift_right_arithmetic shift_right_logical sign sine sqrt subtract tan tanh xor "
-    "batch_norm_inference cholesky dot dot_general fft map reduce reshape transpose triangular_solve"
+    "batch_norm_inference cholesky dot dot_general fft map reshape transpose triangular_solve"
 )
 
 _BRANCHES = _free(branches_lower, "Every branch returns its values in one sharding; the predicate is replicated.")
@@ -340,25 +290,41 @@ ROWS: dict[str, Row] = {
         needs_users_rule=True,
     ),
     "stablehlo.dynamic_slice": Row(
-        "A split dimension is taken whole; slice sizes become local.", dynamic_slice_lower, taken_whole(0, -1)
+        "Slice sizes become local. Of a split dimension that is taken in part each device yields what it holds, at "
+        "global indices clamped first, and the results are summed; or it is gathered, if that is fewer bytes.",
+        indexed.dynamic_slice_lower,
+        also(indexed.slice_problem),
     ),
-    "stablehlo.dynamic_update_slice": Row("A split dimension is updated whole.", guard=taken_whole(0, 1)),
+    "stablehlo.dynamic_update_slice": Row(
+        "In a split dimension each device writes what falls into its shard, at global indices clamped first.",
+        indexed.dynamic_update_slice_lower,
+    ),
     "stablehlo.gather": Row(
-        "Batching dimensions and operand dimensions that slices take whole may be split; indexed ones are whole.",
-        gather_lower,
-        gather_guard,
+        "Batching dimensions and operand dimensions that slices take whole may be split. In a split dimension that is "
+        "indexed each device looks up what it holds, and the results are summed; or the operand is gathered, if that "
+        "is fewer bytes.",
+        indexed.gather_lower,
+        also(indexed.gather_problem),
     ),
     "stablehlo.if": _BRANCHES,
     "stablehlo.iota": _free(constants.iota_lower, "A local iota, plus this device's offset along a split dimension."),
     "stablehlo.optimization_barrier": _free(barrier_lower, "Results lie as the operands do, position by position."),
     "stablehlo.pad": Row("A split dimension gets no padding.", guard=pad_guard),
+    "stablehlo.reduce": Row(
+        "Each device reduces its part, an initial value that is not neutral enters on the first, and collectives with "
+        "the region's ops complete the results. A region that chooses one of its values (argmax) chooses again among "
+        "the gathered choices, in shard order; any other needs the reduced dimension whole.",
+        argreduce.reduce_lower,
+        also(argreduce.reduce_problem),
+    ),
     "stablehlo.reduce_window": _WINDOWED,
     "stablehlo.reverse": Row(
         "Reversed dimensions are whole.", guard=whole(lambda op: _ints(op, "dimensions"), "reversed")
     ),
     "stablehlo.scatter": Row(
-        "Batching and window dimensions may be split; with split updates that add, every device adds its own, the "
-        "operand enters on the first device only, and the results are summed.",
+        "Batching, window and indexed dimensions may be split; each device writes the rows it holds. With split "
+        "updates every device combines its own, an operand that would count several times enters on the first device "
+        "only, and the op's own reduction completes the results; or the updates are gathered, if that is fewer bytes.",
         scatter_lower,
         scatter_guard,
     ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
-from passes.sharding.reducers import combines_across_shards
+from passes.sharding.reducers import NEUTRAL, chooses, combines_across_shards, reducer, reducers, selection
 from passes.sharding.sharding_rule import Mapping, Rule, elementwise, factors_at, replicated
 
 
@@ -23,10 +23,17 @@ class Support:
     Attributes:
       gather_from_shards: A gather whose collapsed (indexed) dimension is sharded: offset, mask and sum over the axis.
       scatter_into_shards: A scatter whose indexed operand dimension is sharded: offset and mask.
+      slice_from_shards: A dynamic_slice that takes part of a sharded dimension: as such a gather.
+      update_into_shards: A dynamic_update_slice of part of a sharded dimension: as such a scatter.
+      complete_by_region: Reductions and scatters whose region needs the gathered partial results (argmax), or whose
+        initial values may count once only.
     """
 
     gather_from_shards: bool = False
     scatter_into_shards: bool = False
+    slice_from_shards: bool = False
+    update_into_shards: bool = False
+    complete_by_region: bool = False
 
 
 Policy = Callable[[Any, Rule, Support], Rule]
@@ -44,6 +51,14 @@ def _reduce(op: Any, rule: Rule, support: Support) -> Rule:
     # Operands are the inputs followed by one initial value each.
     if not rule.reduction or combines_across_shards(op, op.operands[len(op.operands) // 2]):
         return rule
+    if support.complete_by_region:
+        kinds = reducers(op)
+        if kinds is not None and NEUTRAL.keys() >= set(kinds):
+            return rule
+        if chooses(op):
+            # Elements of a later dimension would be chosen among in another order.
+            dimensions = [d for d in _integers(op, "dimensions") if _shape(op.operands[0])[d] > 1]
+            return rule.replicating(factors_at(sorted(dimensions)[1:], rule.operands[0]))
     return rule.replicating(rule.reduction)
 
 
@@ -108,28 +123,53 @@ def _dynamic_update_slice(op: Any, rule: Rule, support: Support) -> Rule:
     """Only dimensions the update covers in full pass through; Shardy lets the operand's others do so too."""
     operand, update = rule.operands[:2]
     partial = [d for d, factors in enumerate(operand) if factors != update[d]]
+    if support.update_into_shards:
+        return rule.replicating(factors_at(partial, update))
     return rule.replicating(factors_at(partial, operand, update, rule.results[0]))
 
 
+def _dynamic_slice(op: Any, rule: Rule, support: Support) -> Rule:
+    """A dimension taken in part: summed over its shards where the lowering can, and then whole in the result."""
+    if not support.slice_from_shards or selection(_element(op.operands[0])) is None:
+        return _move(op, rule, support)
+    whole, taken = _shape(op.operands[0]), _shape(op.results[0])
+    sizes, result = list(rule.sizes), list(rule.results[0])
+    partial = [d for d, size in enumerate(whole) if size != taken[d]]
+    for d in partial:
+        result[d] = (len(sizes),)
+        sizes.append(taken[d])
+    summed = factors_at(partial, rule.operands[0])
+    return Rule(
+        tuple(sizes), rule.operands, (tuple(result),),
+        reduction=rule.reduction | summed,
+        need_replication=(rule.need_replication - summed) | factors_at(partial, tuple(result)),
+        permutation=rule.permutation - summed,
+        blocked=rule.blocked,
+    )
+
+
 def _gather(op: Any, rule: Rule, support: Support) -> Rule:
-    if support.gather_from_shards:
-        return rule
     numbers = _mlir.stablehlo.GatherDimensionNumbers(op.attributes["dimension_numbers"])
+    if support.gather_from_shards and selection(_element(op.operands[0])) is not None:
+        unindexed = set(numbers.collapsed_slice_dims) - set(numbers.start_index_map)
+        return rule.replicating(factors_at(unindexed, rule.operands[0]))
     return rule.replicating(rule.reduction | factors_at(numbers.collapsed_slice_dims, rule.operands[0]))
 
 
 def _scatter(op: Any, rule: Rule, support: Support) -> Rule:
-    """Updates may be sharded over scattered rows if partial results can be summed up: an add into zeros."""
+    """Updates may be sharded over scattered rows if partial results combine; without support, in an add to zeros."""
     numbers = _mlir.stablehlo.ScatterDimensionNumbers(op.attributes["scatter_dimension_numbers"])
     inputs = len(op.operands) // 2
     operand, update = rule.operands[0], rule.operands[inputs + 1]
     outside = {*numbers.inserted_window_dims, *numbers.input_batching_dims}
     windows = [d for d in range(len(operand)) if d not in outside]
-    need = frozenset() if support.scatter_into_shards else factors_at(numbers.inserted_window_dims, operand)
+    indexed = set(numbers.scattered_dims_to_operand_dims) if support.scatter_into_shards else set()
+    need = factors_at(set(numbers.inserted_window_dims) - indexed, operand)
     for d, u in zip(windows, numbers.update_window_dims, strict=True):
         if operand[d] != update[u]:
             need |= factors_at([d], operand) | factors_at([u], update)
-    if rule.reduction and not combines_across_shards(op, op.operands[0]):
+    combines = reducer(op) in NEUTRAL if support.complete_by_region else combines_across_shards(op, op.operands[0])
+    if rule.reduction and not combines:
         need |= rule.reduction
     return rule.replicating(need)
 
@@ -142,6 +182,7 @@ def _reshape(op: Any, rule: Rule, support: Support) -> Rule:
 
 POLICIES: dict[str, Policy] = {
     "stablehlo.convolution": _convolution,
+    "stablehlo.dynamic_slice": _dynamic_slice,
     "stablehlo.dynamic_update_slice": _dynamic_update_slice,
     "stablehlo.gather": _gather,
     "stablehlo.pad": _pad,
@@ -249,6 +290,10 @@ def _present(mapping: Mapping) -> frozenset[int]:
 
 def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value.type.shape)
+
+
+def _element(value: Any) -> Any:
+    return _mlir.ir.RankedTensorType(value.type).element_type
 
 
 def _integers(op: Any, name: str) -> list[int]:

@@ -41,6 +41,68 @@ def reducer(op: Any) -> str | None:
     return str(inner.name)
 
 
+def reducers(op: Any) -> list[str] | None:
+    """For each result of ``op``, the one operation its region applies to the two values of that result.
+
+    ``None`` if the region does anything else with any of them.
+    """
+    block = op.regions[0].blocks[0]
+    arguments, body = list(block.arguments), [view.operation for view in block.operations]
+    count = len(arguments) // 2
+    if len(arguments) != 2 * count or len(body) != count + 1:
+        return None
+    found = []
+    for value, pair in zip(body[-1].operands, zip(arguments[:count], arguments[count:], strict=True), strict=True):
+        if isinstance(value.owner, _mlir.ir.Block) or set(value.owner.operation.operands) != set(pair):
+            return None
+        found.append(str(value.owner.operation.name))
+    return found
+
+
+def chooses(op: Any) -> bool:
+    """Whether ``op``'s region returns, for each result, one of the two values it got for that result (argmax).
+
+    Then it changes nothing to give it a value twice, initial values included.
+    """
+    block = op.regions[0].blocks[0]
+    arguments, terminator = list(block.arguments), list(block.operations)[-1].operation
+    count = len(arguments) // 2
+    return all(
+        _is_one_of(value, (arguments[i], arguments[count + i]))
+        for i, value in enumerate(terminator.operands)
+    )
+
+
+def _is_one_of(value: Any, pair: tuple[Any, Any]) -> bool:
+    pending, seen = [value], set[Any]()
+    while pending:
+        value = pending.pop()
+        if value in seen or value in pair:
+            continue
+        seen.add(value)
+        if isinstance(value.owner, _mlir.ir.Block) or value.owner.operation.name not in _CHOICES:
+            return False
+        pending += list(value.owner.operation.operands)[_CHOICES[value.owner.operation.name] :]
+    return True
+
+
+# Ops that yield one of their operands -> where these operands start.
+_CHOICES = {"stablehlo.select": 1, "stablehlo.maximum": 0, "stablehlo.minimum": 0}
+
+
+def selection(element: Any) -> str | None:
+    """The operation that, among values all but one of which are its neutral element, yields that one to the bit.
+
+    ``None`` for types of 8 bits and fewer that have no such zero, or for which nobody adds numbers over devices.
+    """
+    ir = _mlir.ir
+    if isinstance(element, ir.IntegerType):
+        return "stablehlo.or" if element.width == 1 else "stablehlo.add" if element.width >= 8 else None
+    if isinstance(element, ir.ComplexType):
+        return "stablehlo.add"
+    return "stablehlo.add" if isinstance(element, ir.FloatType) and element.width >= 16 else None
+
+
 def combines_across_shards(op: Any, initial: Any) -> bool:
     """Whether ``op``'s reducer also combines partial results that were each started from ``initial``."""
     name = reducer(op)

@@ -296,6 +296,66 @@ def test_scatter_into_shards() -> None:
     assert rules(program)["stablehlo.scatter"].partition("} ")[2] == "reduction={i} need_replication={l}"
 
 
+@pytest.mark.parametrize(
+    ("reducer", "expected"),
+    [
+        ("add", "reduction={i} need_replication={k, l}"),
+        ("multiply", "reduction={i} need_replication={k, l}"),
+        ("subtract", "need_replication={i, k, l}"),
+    ],
+)
+def test_scatter_into_anything_if_the_operand_enters_once(reducer: str, expected: str) -> None:
+    indices = ", %n: tensor<4x1xi32>, %u: tensor<4x8xf32>"
+    rule = rule_of("stablehlo.scatter", scatter(reducer, "%a"), indices, Support(complete_by_region=True))
+    assert rule.partition("} ")[2] == expected
+
+
+def test_dynamic_slice_of_a_sharded_dimension_is_a_sum_and_whole() -> None:
+    body = """%0 = stablehlo.dynamic_slice %a, %n, %n, sizes = [2, 8]
+      : (tensor<8x8xf32>, tensor<i32>, tensor<i32>) -> tensor<2x8xf32>"""
+    index = ", %n: tensor<i32>"
+    alone = rule_of("stablehlo.dynamic_slice", body, index)
+    assert alone == "([i, j], [], [])->([i, j]) {i=8, j=8} need_replication={i} blocked_propagation={i}"
+    summed = rule_of("stablehlo.dynamic_slice", body, index, Support(slice_from_shards=True))
+    assert summed == (
+        "([i, j], [], [])->([k, j]) {i=8, j=8, k=2} reduction={i} need_replication={k} blocked_propagation={i}"
+    )
+
+
+def test_dynamic_update_slice_into_shards_needs_the_whole_update() -> None:
+    body = """%0 = stablehlo.dynamic_update_slice %a, %u, %n, %n
+      : (tensor<8x8xf32>, tensor<2x8xf32>, tensor<i32>, tensor<i32>) -> tensor<8x8xf32>"""
+    arguments = ", %u: tensor<2x8xf32>, %n: tensor<i32>"
+    rule = rule_of("stablehlo.dynamic_update_slice", body, arguments, Support(update_into_shards=True))
+    assert rule == "([i, k], [j, k], [], [])->([i, k]) {i=8, j=2, k=8} need_replication={j}"
+
+
+@pytest.mark.parametrize(
+    ("dims", "first", "expected"),
+    [
+        ("1", "%x, %y", "reduction={j}"),
+        # Shards of a later dimension hold elements that lie between those of others.
+        ("0, 1", "%x, %y", "reduction={i} need_replication={j}"),
+        # The region yields what it did not get.
+        ("1", "%x, %x", "reduction={j}"),
+        ("1", "%x, %d", "need_replication={j}"),
+    ],
+)
+def test_reductions_that_choose_are_gathered_along_their_first_dimension(dims: str, first: str, expected: str) -> None:
+    result = {"1": "8xf32", "0, 1": "f32"}[dims]
+    body = f"""%0:2 = stablehlo.reduce(%a init: %c), (%a init: %c) across dimensions = [{dims}]
+      : (tensor<8x8xf32>, tensor<8x8xf32>, tensor<f32>, tensor<f32>) -> (tensor<{result}>, tensor<{result}>)
+     reducer(%x: tensor<f32>, %y: tensor<f32>) (%k: tensor<f32>, %l: tensor<f32>) {{
+      %p = stablehlo.compare GE, %x, %y : (tensor<f32>, tensor<f32>) -> tensor<i1>
+      %d = stablehlo.add %x, %y : tensor<f32>
+      %v = stablehlo.select %p, {first} : tensor<i1>, tensor<f32>
+      %w = stablehlo.select %p, %k, %l : tensor<i1>, tensor<f32>
+      stablehlo.return %v, %w : tensor<f32>, tensor<f32>
+    }}"""
+    rule = rule_of("stablehlo.reduce", body, "", Support(complete_by_region=True))
+    assert rule.partition("} ")[2] == expected
+
+
 def test_operations_shardy_has_no_rule_for() -> None:
     program = module("""
     %n = stablehlo.constant dense<8> : tensor<2xi32>
