@@ -35,13 +35,13 @@ INDEXED = """\
 A gather or dynamic_slice from a split dimension either gathers the shards, `(n - 1) * shard` bytes per device, or lets
 each device yield what it holds and sums that, `2 (n - 1) / n * result`; half, where the result is split over the same
 axes. The smaller is taken, op by op. The sum is exact, for all but one device put in what addition leaves unchanged:
--0.0 for floats (0.0 would lose the sign of a zero), `or` for truth values. Infinities stay, a NaN stays a NaN. Where a
-runtime flushes subnormal numbers in additions, as XLA's CPU backend does, they read as zeros. Types of 8 bits and fewer
-that are no integers are gathered, as are windows of several rows.
+-0.0 for floats (0.0 would lose the sign of a zero), `false` for truth values. Infinities stay, a NaN stays a NaN. Where
+a runtime flushes subnormal numbers in additions, as XLA's CPU backend does, they read as zeros. Types of 8 bits and
+fewer that are no integers are gathered, as are windows of several rows.
 
 A scatter or dynamic_update_slice into a split dimension needs no communication: each device writes what falls into its
-shard. Split updates are gathered, or the results reduced by the op's own region, whichever is fewer bytes; updates added
-to zeros (gradients of embeddings) are always reduced, for their sums meet others.
+shard. Split updates are gathered, or the results reduced by the op's own region, whichever is fewer bytes; updates
+added to zeros (gradients of embeddings) are always reduced, for their sums meet others.
 """
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code instead. -->\n"
