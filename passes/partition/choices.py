@@ -1,9 +1,10 @@
 """Decides, op by op and by bytes, between ways to lower an op whose split dimension is indexed.
 
 Read from a split table: gather its shards, which takes ``(n - 1) * shard`` bytes per device, or sum what each device
-holds, ``2 (n - 1) / n * result`` for the all_reduce (half, where the result is to be split over the same axes). Written
-with split updates: sum up the results, or gather the updates. Both are known before planning, from the propagated
-shardings; the decision is left to Shardy in form of the rule: a factor that is reduced, or that needs replication.
+holds, ``2 (n - 1) / n * result`` for the all_reduce; half, where the result is to be split over the same axes. If it is
+in another dimension of the table's, the shards can be exchanged instead, for ``(n - 1) / n * shard``. Written with split
+updates: sum up the results, or gather the updates. Sizes are known before planning, from the propagated shardings; the
+decision is left to Shardy in form of the rule: a factor is reduced, or needs replication.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ def read_from_shards(shardings: ShardingMap, op: Any, rule: Rule) -> Rule:
         return rule
     tensors = [*zip(op.operands[1:], rule.operands[1:], strict=True), (result, rule.results[0])]
     clashing = _clashing(shardings, tensors, axes)
-    if clashing & factors_at(range(len(rule.operands[0])), rule.operands[0]):
+    shared = clashing & factors_at(range(len(rule.operands[0])), rule.operands[0])
+    if _axes(shardings, operand, rule.operands[0], shared):
+        # To have these whole, the operand would have to be gathered along other axes.
         return rule.replicating(rule.reduction)
     devices, clashing_axes = _count(axes), _axes(shardings, result, rule.results[0], clashing)
     passes = 1 if clashing and set(clashing_axes) <= set(axes) else 2
     summed = passes * (devices - 1) / devices * _bytes(shardings, result, rule.results[0], clashing)
-    gathered = (devices - 1) * _bytes(shardings, operand, rule.operands[0])
+    # Axes that the result wants in another dimension of the operand go there by an all_to_all.
+    gathered = (devices - 1) / (devices if shared else 1) * _bytes(shardings, operand, rule.operands[0])
     return rule.replicating(clashing if summed < gathered else rule.reduction)
 
 

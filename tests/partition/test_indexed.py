@@ -174,6 +174,26 @@ def test_a_table_split_over_the_axis_of_the_tokens(axes: dict[str, str], expecte
     assert verify(read.parse(text), program, report.side_table, inputs="exact", level=BIT_EQUAL).ok
 
 
+_WINDOW_SPLIT = """
+sdy.mesh @mesh = <["x"=2, "y"=2]>
+func.func @main(%a: tensor<ROWSx8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}, %i: tensor<2x1xi32>)
+    -> (tensor<2x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"x"}]>}) {
+  %0 = "stablehlo.gather"(%a, %i) <{dimension_numbers = #stablehlo.gather<offset_dims = [1],
+      collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 8>}>
+      : (tensor<ROWSx8xf32>, tensor<2x1xi32>) -> tensor<2x8xf32>
+  return %0 : tensor<2x8xf32>
+}"""
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(64, {"reduce_scatter": 2 * 8 * 4}), (2, {"all_to_all": 8 * 4})])
+def test_a_table_whose_rows_are_wanted_split(rows: int, expected: dict[str, int]) -> None:
+    text = _WINDOW_SPLIT.replace("ROWS", str(rows))
+    program = read.parse(text)
+    report = partition(program)
+    assert sent(report) == expected
+    assert verify(read.parse(text), program, report.side_table, inputs="exact", level=BIT_EQUAL).ok
+
+
 def test_writing_to_a_dimension_split_over_the_axis_of_the_updates() -> None:
     text = INDEXED["scatter add"]
     program, report = split(text, MESHES[1], {"a": "x", "i": "x", "u": "x"})
