@@ -2,9 +2,9 @@
 
 Read from a split table: gather its shards, which takes ``(n - 1) * shard`` bytes per device, or sum what each device
 holds, ``2 (n - 1) / n * result`` for the all_reduce; half, where the result is to be split over the same axes. If it is
-in another dimension of the table's, the shards can be exchanged instead, for ``(n - 1) / n * shard``. Written with split
-updates: sum up the results, or gather the updates. Sizes are known before planning, from the propagated shardings; the
-decision is left to Shardy in form of the rule: a factor is reduced, or needs replication.
+in another dimension of the table's, the shards can be exchanged instead, for ``(n - 1) / n * shard``. Written with
+split updates: sum up the results, or gather the updates. Sizes are known before planning, from the propagated
+shardings; the decision is left to Shardy in form of the rule: a factor is reduced, or needs replication.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class _Reader:
             made.sharding if made is not None else None,
             reduced,
             tuple(self._specs(maker)) if maker is not None else (),
-            self._known(maker) if maker is not None else self._reader(op, made),
+            self._summed(maker, source) if maker is not None else self._reader(op, made),
         )
 
     def _held(self, value: Any) -> Held | None:
@@ -162,6 +162,11 @@ class _Reader:
         number = number_of(op)
         original = self._ops.get(number) if number is not None else None
         return self._described(original if original is not None else op, 0)
+
+    def _summed(self, op: Any, summands: Held | None) -> Source | None:
+        """The op of the global program whose result the summands add up to; ``op``, which makes them, if unknown."""
+        original = self._ops.get(summands.number) if summands is not None and summands.reduced else None
+        return self._known(op) if original is None else self._described(original, 0)
 
     def _producer(self, value: Any) -> Any:
         """The op that makes the summands, behind collectives that have been at work on them already."""
