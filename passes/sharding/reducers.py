@@ -60,17 +60,50 @@ def reducers(op: Any) -> list[str] | None:
 
 
 def chooses(op: Any) -> bool:
-    """Whether ``op``'s region returns, for each result, one of the two values it got for that result (argmax).
+    """Whether a ``stablehlo.reduce`` chooses among its values (argmax), so that chosen ones can be chosen among again.
 
-    Then it changes nothing to give it a value twice, initial values included.
+    Its region returns, for each result, one of the two values it got for that result. What it compares first starts
+    from the end of the number line: any other initial value, entering again with every shard, could come between equals
+    where the later one wins.
     """
     block = op.regions[0].blocks[0]
     arguments, terminator = list(block.arguments), list(block.operations)[-1].operation
     count = len(arguments) // 2
+    compare = next((view.operation for view in block.operations if view.operation.name == "stablehlo.compare"), None)
+    if compare is None or compare.operands[0] not in arguments:
+        return False
+    if not _is_extreme(op.operands[count + arguments.index(compare.operands[0]) % count]):
+        return False
     return all(
         _is_one_of(value, (arguments[i], arguments[count + i]))
         for i, value in enumerate(terminator.operands)
     )
+
+
+def _is_extreme(value: Any) -> bool:
+    """Whether ``value`` is a constant that no number of its type lies beyond: an infinity, an extreme integer."""
+    owner = value.owner
+    if isinstance(owner, _mlir.ir.Block) or owner.operation.name not in _CONSTANTS:
+        return False
+    element = _mlir.ir.RankedTensorType(value.type).element_type
+    match = _LITERAL.search(_value_text(owner.operation))
+    if match is None:
+        return False
+    if isinstance(element, _mlir.ir.FloatType):
+        return match[1] in _INFINITIES.get(str(element), ())
+    bits = element.width if element.is_unsigned else element.width - 1
+    ends = {0 if element.is_unsigned else -(2**bits), 2**bits - 1}
+    return element.width == 1 or (match[1].lstrip("-").isdecimal() and int(match[1]) in ends)
+
+
+# How MLIR prints infinities.
+_INFINITIES = {
+    "f16": ("0x7C00", "0xFC00"),
+    "bf16": ("0x7F80", "0xFF80"),
+    "f32": ("0x7F800000", "0xFF800000"),
+    "f64": ("0x7FF0000000000000", "0xFFF0000000000000"),
+}
+_LITERAL = re.compile(r"dense<([^<>]+)> : ")
 
 
 def _is_one_of(value: Any, pair: tuple[Any, Any]) -> bool:

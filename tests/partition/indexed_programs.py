@@ -191,7 +191,15 @@ CHOSEN: dict[str, str] = {
        for more in ("GE", "GT", "LE")},
     "argmax of all": reduction(_COLUMNS, _INDEXES, _LARGEST.format(more="GE"), ("f32", "i32"), "0, 1"),
     "argmax of rows": reduction(_COLUMNS, _INDEXES, _LARGEST.format(more="GE"), ("f32", "i32"), "1"),
-    "argmax, initial values": reduction(_TWO, "", _LARGEST.format(more="GE"), ("f32", "i32")),
+    "argmax, i32": reduction(
+        "%a: tensor<24x8xi32>",
+        "  %b = stablehlo.iota dim = 0 : tensor<24x8xi32>\n"
+        "  %a0 = stablehlo.constant dense<-2147483648> : tensor<i32>\n"
+        "  %b0 = stablehlo.constant dense<0> : tensor<i32>",
+        _LARGEST.format(more="GT").replace("f32", "i32"), ("i32", "i32"),
+    ),
+    # The later of equals wins, and the initial value may equal one of them: it must not enter again.
+    "argmax, initial values": reduction(_TWO, "", _LARGEST.format(more="GT"), ("f32", "i32")),
     "sum and maximum": reduction(
         _TWO, "",
         "    %v = stablehlo.add %a1, %a2 : tensor<f32>\n    %w = stablehlo.maximum %b1, %b2 : tensor<i32>\n"

@@ -146,6 +146,8 @@ SHARD, TABLE = 24 * 8 * 4 // 8, 24 * 8 * 4
         # 12 updates of 8 and their indices in two halves, against all_reduce of 24 of 8.
         ("scatter add", {"u": "x", "i": "x"}, {"all_gather": 6 * 8 * 4 + 6 * 4}),
         ("argmax", {"a": "xy"}, {"all_gather": 2 * 8 * 4}),
+        ("argmax, i32", {"a": "xy"}, {"all_gather": 2 * 8 * 4}),
+        ("argmax, initial values", {"a": "xy"}, {"all_gather": SHARD}),
         ("sum and maximum", {"a": "xy", "b": "xy"}, {"all_reduce": 2 * 8 * 4}),
         ("add over 0, initial value", {"a": "xy"}, {"all_reduce": 8 * 4}),
         ("no choice", {"a": "xy"}, {"all_gather": SHARD}),

@@ -336,14 +336,15 @@ def test_dynamic_update_slice_into_shards_needs_the_whole_update() -> None:
         ("1", "%x, %y", "reduction={j}"),
         # Shards of a later dimension hold elements that lie between those of others.
         ("0, 1", "%x, %y", "reduction={i} need_replication={j}"),
-        # The region yields what it did not get.
         ("1", "%x, %x", "reduction={j}"),
+        # The region yields what it did not get.
         ("1", "%x, %d", "need_replication={j}"),
     ],
 )
 def test_reductions_that_choose_are_gathered_along_their_first_dimension(dims: str, first: str, expected: str) -> None:
     result = {"1": "8xf32", "0, 1": "f32"}[dims]
-    body = f"""%0:2 = stablehlo.reduce(%a init: %c), (%a init: %c) across dimensions = [{dims}]
+    body = f"""%low = stablehlo.constant dense<0xFF800000> : tensor<f32>
+    %0:2 = stablehlo.reduce(%a init: %low), (%a init: %c) across dimensions = [{dims}]
       : (tensor<8x8xf32>, tensor<8x8xf32>, tensor<f32>, tensor<f32>) -> (tensor<{result}>, tensor<{result}>)
      reducer(%x: tensor<f32>, %y: tensor<f32>) (%k: tensor<f32>, %l: tensor<f32>) {{
       %p = stablehlo.compare GE, %x, %y : (tensor<f32>, tensor<f32>) -> tensor<i1>
