@@ -79,7 +79,7 @@ def _collectives(args: argparse.Namespace, program: Program) -> list[Reason]:
     from passes.cli.execution import copy_of
     from passes.partition.partition import partition
     from passes.partition.reasons import reasons
-    from passes.sharding.origins import put_marks
+    from passes.sharding.origins.marks import put_marks
 
     per_device = copy_of(program)
     put_marks(per_device.module)

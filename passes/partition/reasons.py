@@ -20,7 +20,7 @@ from passes.program.read import Program
 from passes.program.types import byte_size
 from passes.program.walk import operations
 from passes.sharding.mesh import Sharding
-from passes.sharding.origins import mark_of
+from passes.sharding.origins.marks import mark_of
 
 _REDUCES = frozenset({"stablehlo.all_reduce", "stablehlo.reduce_scatter"})
 
@@ -32,7 +32,7 @@ class Source:
     Attributes:
       op: The op's name; ``argument`` or ``result`` for the others.
       index: Which result of the op, or which argument or result.
-      mark: The op's number in the program that was marked before partitioning (`origins.MARK`), if it was in it.
+      mark: The op's number in the program that was marked before partitioning (`marks.MARK`), if it was in it.
       where: Its place.
       label: The name its location carries.
     """

@@ -13,7 +13,7 @@ from passes.program.read import Program
 from passes.program.value_names import ValueNames, find_value
 from passes.program.walk import operations
 from passes.sharding.flow import Output, Tensor, tensor_of
-from passes.sharding.origins import Origins, record
+from passes.sharding.origins.record import Origins, record
 from passes.sharding.propagate import PropagateOptions
 from passes.sharding.wording import Teller, callee
 

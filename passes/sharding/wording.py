@@ -19,7 +19,11 @@ from passes.program.read import Program
 from passes.sharding.divisibility import explain_indivisible, shape_text
 from passes.sharding.flow import Output, Tensor
 from passes.sharding.mesh import Axis, Mesh, sharding_from_attr
-from passes.sharding.origins import Chain, Conflict, Origins, Step, mark_of, when
+from passes.sharding.origins.chains import Chain, Step
+from passes.sharding.origins.conflicts import Conflict, conflicts
+from passes.sharding.origins.marks import mark_of
+from passes.sharding.origins.notes import when
+from passes.sharding.origins.record import Origins
 
 # Conflicts that are printed before the rest is counted only, and steps of a chain, half of them from either end.
 _CONFLICTS, _STEPS = 8, 40
@@ -46,26 +50,26 @@ class Teller:
 
     def explain(self, tensor: Tensor, title: str) -> list[str]:
         """What ``tensor`` is, a chain for each axis, and what it did not take."""
-        type, attribute = self._type(tensor), self.origins.sharding(tensor)
+        type, attribute = self._type(tensor), self.origins.layouts.sharding(tensor)
         what = f"{title}{self.tensor(tensor)}"
         if not isinstance(type, _mlir.ir.RankedTensorType):
             return [f"{what} is no tensor"]
         described = f"{what}: {type.element_type}[{shape_text(type) if type.rank else ''}]"
-        if attribute is None or not any(axes for axes, _ in self.origins.dims(tensor)):
+        if attribute is None or not any(axes for axes, _ in self.origins.layouts.dims(tensor)):
             lines = [f"{described} is whole on every device: no axis reached it", *self._given_whole(tensor)]
         else:
-            sharding = sharding_from_attr(attribute, self.origins.meshes)
+            sharding = sharding_from_attr(attribute, self.origins.layouts.meshes)
             lines = [f"{described} {sharding.spec()}"]
-            for dim, (axes, _) in enumerate(self.origins.dims(tensor)):
+            for dim, (axes, _) in enumerate(self.origins.layouts.dims(tensor)):
                 for axis in axes:
-                    lines += ["", *self._chain(self.origins.chain(tensor, axis, dim), type, sharding.mesh)]
+                    lines += ["", *self._chain(self.origins.chains.chain(tensor, axis, dim), type, sharding.mesh)]
             if (problem := explain_indivisible(type, sharding)) is not None:
                 lines += ["", f"It {problem}. `shlo shard` takes the axis off again."]
         missed = self._conflicts(tensor, type)
         return [*lines, *(["", *missed] if missed else [])]
 
     def _given_whole(self, tensor: Tensor) -> list[str]:
-        closed = [d for d in range(len(self.origins.dims(tensor))) if self.origins.is_closed(tensor, d)]
+        closed = [d for d in range(len(self.origins.layouts.dims(tensor))) if self.origins.layouts.is_closed(tensor, d)]
         if not closed:
             return []
         dims = f"dimension{'s' if len(closed) > 1 else ''} {', '.join(map(str, closed))}"
@@ -93,7 +97,7 @@ class Teller:
         return "given", what, how, self._given_where(chain.root)
 
     def _row(self, step: Step) -> _Row:
-        target = self.tensor(self.origins.at(step.op, step.target))
+        target = self.tensor(self.origins.notes.at(step.op, step.target))
         return when(step.time), f"{target}, dimension {step.dim}", self._how(step), self._place(step.op)
 
     def _how(self, step: Step) -> str:
@@ -126,7 +130,7 @@ class Teller:
     # -- what was not taken ----------------------------------------------------------------------------------------
 
     def _conflicts(self, tensor: Tensor, type: Any) -> list[str]:
-        found = self.origins.conflicts(tensor)
+        found = conflicts(self.origins.chains, tensor)
         if not found:
             return []
         lines = ["not taken:"]
@@ -157,9 +161,9 @@ class Teller:
         """Why ``tensor`` has not the axes that its neighbour has."""
         origins, dim, missed = self.origins, conflict.dim, conflict.missed[0]
         name = missed.text(self._mesh(conflict.other))
-        dims = [axes for axes, _ in origins.dims(tensor)]
-        own = origins.chain(tensor, dims[dim][0], dim) if dim < len(dims) and dims[dim] else None
-        if origins.is_closed(tensor, dim):
+        dims = [axes for axes, _ in origins.layouts.dims(tensor)]
+        own = origins.chains.chain(tensor, dims[dim][0], dim) if dim < len(dims) and dims[dim] else None
+        if origins.layouts.is_closed(tensor, dim):
             what = "as whole" if own is None else f"as '{self._axis_text(own)}' alone"
             return f"the dimension was annotated {what}{self._behind(self._given_where(tensor))}"
         if own is not None and own.priority != conflict.chain.priority:
@@ -169,7 +173,7 @@ class Teller:
             )
         for other_dim, axes in enumerate(dims):
             if other_dim != dim and (same := next((a for a in axes if a.name == missed.name), None)) is not None:
-                since = self._since(origins.chain(tensor, same, other_dim))
+                since = self._since(origins.chains.chain(tensor, same, other_dim))
                 return f"'{name}' splits its dimension {other_dim}, {since}"
         if own is not None:
             order = "was there first" if own.time < conflict.chain.time else "is there"
@@ -248,7 +252,7 @@ class Teller:
         return self.signature["result"][tensor.index].type if isinstance(tensor, Output) else tensor.type
 
     def _mesh(self, tensor: Tensor) -> Mesh:
-        return self.origins.mesh_of(self.origins.sharding(tensor))
+        return self.origins.layouts.mesh_of(self.origins.layouts.sharding(tensor))
 
 
 def _aligned(rows: Sequence[_Row]) -> list[str]:

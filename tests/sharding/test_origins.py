@@ -15,7 +15,8 @@ from passes.program.read import parse, read
 from passes.program.walk import operations
 from passes.sharding.annotate import annotate
 from passes.sharding.flow import Output, tensor_of
-from passes.sharding.origins import Chain, Origins, record
+from passes.sharding.origins.chains import Chain
+from passes.sharding.origins.record import Origins, record
 from passes.sharding.rules_file import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -41,24 +42,24 @@ def all_chains(origins: Origins) -> list[Chain]:
         if op.name == "func.func":
             tensors += list(op.regions[0].blocks[0].arguments)
             tensors += [Output(op, value.index) for value in results(op)]
-    return [chain for tensor in dict.fromkeys(tensors) for chain in origins.chains(tensor)]
+    return [chain for tensor in dict.fromkeys(tensors) for chain in origins.chains.all(tensor)]
 
 
 def check_hops(origins: Origins, chain: Chain) -> None:
     """Each hop starts at a tensor that has the axis there, later than the one before, along one factor."""
     at, dim, time = chain.root, chain.root_dim, (-1, -1)
     for step in chain.steps:
-        assert origins.at(step.op, step.source) == at
+        assert origins.notes.at(step.op, step.source) == at
         assert step.source_dim == dim
         assert step.time > time or step.op.name == "sdy.sharding_group"
-        assert chain.axis.name in {axis.name for axis in origins.dims(at)[dim][0]}
+        assert chain.axis.name in {axis.name for axis in origins.layouts.dims(at)[dim][0]}
         if step.rule is not None:
             sides = {"operand": step.rule.operands, "result": step.rule.results}
             assert step.factor in sides[step.source[0]][step.source[1]][step.source_dim]
             assert step.factor in sides[step.target[0]][step.target[1]][step.dim]
-        at, dim, time = origins.at(step.op, step.target), step.dim, step.time
+        at, dim, time = origins.notes.at(step.op, step.target), step.dim, step.time
     assert dim == chain.dim
-    assert chain.axis in origins.dims(at)[dim][0]
+    assert chain.axis in origins.layouts.dims(at)[dim][0]
 
 
 @pytest.mark.parametrize(("file", "rules"), PROGRAMS)
@@ -68,7 +69,7 @@ def test_every_chain_ends_at_an_annotation(file: str, rules: str) -> None:
     assert len(chains) > 50
     for chain in chains:
         assert chain.complete
-        assert any(a.name == chain.axis.name for a in origins.dims(chain.root, given=True)[chain.root_dim][0])
+        assert any(a.name == chain.axis.name for a in origins.layouts.dims(chain.root, given=True)[chain.root_dim][0])
         check_hops(origins, chain)
     assert max(len(chain.steps) for chain in chains) > 8
 
@@ -82,7 +83,7 @@ def test_roots_are_the_origins_shardy_names(file: str, rules: str) -> None:
     ours = {
         (index, chain.axis.name): str(chain.root.arg_number)
         for index, argument in enumerate(block.arguments)
-        for chain in origins.chains(argument)
+        for chain in origins.chains.all(argument)
         if not isinstance(chain.root, Output)
     }
     other = read(str(EXAMPLES / file))
@@ -115,7 +116,7 @@ def _results_of(origins: Origins, name: str) -> list[Any]:
 def test_members_of_a_group_follow_each_other() -> None:
     origins = record(parse(GROUP))
     (sine,) = _results_of(origins, "stablehlo.sine")
-    (chain,) = origins.chains(sine)
+    (chain,) = origins.chains.all(sine)
     assert chain.complete
     assert chain.root.arg_number == 0
     assert [step.op.name for step in chain.steps] == ["stablehlo.abs", "sdy.sharding_group", "stablehlo.sine"]
@@ -134,7 +135,7 @@ func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"},
 def test_axes_of_one_name_on_several_meshes() -> None:
     origins = record(parse(TWO_MESHES))
     (sine,) = _results_of(origins, "stablehlo.sine")
-    (chain,) = origins.chains(sine)
+    (chain,) = origins.chains.all(sine)
     assert (chain.complete, chain.axis.size, len(chain.steps)) == (True, 2, 2)
 
 
@@ -155,6 +156,6 @@ def test_manual_axes_come_from_the_manual_computation() -> None:
     origins = record(parse(MANUAL))
     for name, expected in (("negate", ["a", "b"]), ("abs", ["b"]), ("sine", ["a", "b"])):
         (tensor,) = _results_of(origins, f"stablehlo.{name}")
-        chains = origins.chains(tensor)
+        chains = origins.chains.all(tensor)
         assert [chain.axis.name for chain in chains] == expected
         assert all(chain.complete and chain.root.owner.name == "sdy.data_flow_edge" for chain in chains)
