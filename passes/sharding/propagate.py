@@ -13,7 +13,8 @@ Every sharding left is closed, a value without one is replicated, and every shar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from passes.pipeline.options import RunOptions
 from passes.program.entry import find_entry
 from passes.program.read import Program
 from passes.program.walk import named, operations
-from passes.sharding import composites, decouple, function_names, signature, tuples
+from passes.sharding import branches, composites, decouple, function_names, signature, tuples
 from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible
 from passes.sharding.keep_edges import KeepEdges
 from passes.sharding.mesh import meshes
@@ -57,7 +58,7 @@ STRATEGIES = ("aggressive", "basic", "basic-then-aggressive")
 
 
 # What propagation does not see as it is.
-_SPECIAL = frozenset({composites.COMPOSITE, *decouple.REWRITES, *tuples.NAMES})
+_SPECIAL = frozenset({composites.COMPOSITE, branches.IF, *decouple.REWRITES, *tuples.NAMES})
 
 
 @dataclass(frozen=True)
@@ -123,19 +124,33 @@ def propagate(
     """
     options = options or PropagateOptions()
     function = find_entry(program, entry)
-    special = named(program.module, _SPECIAL)
-    if tuples.dissolve(program, special):
-        special = named(program.module, _SPECIAL)
-    check_signatures(program)
-    found = [op for op in special if op.name == composites.COMPOSITE]
-    if meshes(program.module):
-        decouple.decouple(special)
-    with composites.as_calls(program, found):
+    with _prepared(program):
         with function_names.entry_as_main(program, function):
             unruled, entries = _run_shardy(program, options)
         decouple.merge(_tidy(program, options))
         signature.close(program)
     return PropagateReport(unruled, tuple(drop_indivisible(program)), entries)
+
+
+@contextmanager
+def _prepared(program: Program) -> Iterator[None]:
+    """Takes apart what propagation does not see as it is, so that the body can propagate over ``program``.
+
+    Whoever propagates, for the result or to say why it is so, does so in here: neither can see another program. What is
+    a call or a case in the body is a composite or an if again afterwards.
+
+    Raises:
+      UserError: an argument or result of a public function is sharded over axes that do not divide it.
+    """
+    special = named(program.module, _SPECIAL)
+    if tuples.dissolve(program, special):
+        special = named(program.module, _SPECIAL)
+    check_signatures(program)
+    ifs, found = ([op for op in special if op.name == name] for name in (branches.IF, composites.COMPOSITE))
+    if meshes(program.module):
+        decouple.decouple(special)
+    with composites.as_calls(program, found), branches.as_cases(program, ifs):
+        yield
 
 
 def propagate_noting(
@@ -149,9 +164,8 @@ def propagate_noting(
     Raises:
       UserError: see `propagate`.
     """
-    check_signatures(program)
     noting = f"{options.for_shardy()} debug-propagation-edge-sharding=true"
-    with function_names.entry_as_main(program, function), _mlir.record_diagnostics():
+    with _prepared(program), function_names.entry_as_main(program, function), _mlir.record_diagnostics():
         prechecks.check_for_sdy(program)
         populate(program, conservative=options.conservative, custom_stays=True)
         runner.run(program, f"builtin.module({_BEFORE})", _UNVERIFIED)
