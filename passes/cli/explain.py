@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
-from passes.cli.common import add_entry, add_input, read_input, whole_number
+from passes.cli.common import add_entry, add_input, add_rules, read_input, read_rules, whole_number
 from passes.cli.shard import add_propagation, propagation_options
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
-    from passes.errors import Where
-    from passes.partition.reasons import Reason, Source
+    from passes.partition.reasons import Fate, Reason, Source
     from passes.program.read import Program
+    from passes.sharding.answers import Answer
     from passes.sharding.explain import Explainer
     from passes.sharding.mesh import Sharding
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's options."""
     add_input(parser)
     add_entry(parser)
-    parser.add_argument("--rules", metavar="FILE", help="a rules file to annotate the program with first")
+    add_rules(parser, "a rules file to annotate the program with first")
     add_propagation(parser)
     parser.add_argument("--full", action="store_true", help="print chains of many steps whole, not their ends only")
     what = parser.add_argument_group("what to explain", "each may be given several times")
@@ -37,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "collective N of the per-device program, as --collectives numbers them"
     ))
     what.add_argument("--collectives", action="store_true", help=(
-        "list the collectives of the per-device program, as planned: before sums that meet are reduced together"
+        "list the collectives of the per-device program as planned, and which of them shlo partition then merges"
     ))
+    parser.add_argument("--json", action="store_true", help="print the answers as JSON (docs/explain.md)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,16 +50,35 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             "nothing to explain; name it with --value, --arg, --result or --location, or see --collectives"
         )
-    program, given_at = _annotated(args)
-    collectives = _collectives(args, program) if args.collective or args.collectives else []
-    lines = _listing(collectives) if args.collectives else []
-    asked = [_numbered(collectives, number) for number in args.collective]
-    if not of_values and not asked:
-        print("\n".join(lines))
-        return EXIT_OK
-    from passes.sharding.explain import Explainer
+    from passes.sharding.explain import Explainer, lines
+    from passes.sharding.import_shardings import import_shardings
 
-    explainer = Explainer(program, propagation_options(args), args.entry, given_at)
+    rules = read_rules(args)
+    program = read_input(args)
+    import_shardings(program)
+    explainer = Explainer(program, args.entry)
+    _ask(args, explainer)
+    if rules is not None:
+        from passes.sharding.annotate import annotate
+
+        explainer.annotated(annotate(program, rules, args.entry))
+    wanted = bool(args.collective or args.collectives)
+    collectives, fate = _collectives(args, program) if wanted else ([], None)
+    asked = [_numbered(collectives, number) for number in args.collective]
+    for reason in asked:
+        _ask_around(reason, explainer)
+    answers = explainer.answer(propagation_options(args)) if of_values or asked else []
+    if args.json:
+        print(json.dumps(_to_json(args, collectives, fate, answers, explainer), indent=1))
+        return EXIT_OK
+    told = [*_listing(collectives), *_fate_lines(fate)] if args.collectives else []
+    for reason in asked:
+        told += [*([""] if told else []), *_detail(reason, explainer)]
+    print("\n".join([*told, *([""] if told and answers else []), *lines(answers, full=args.full)]))
+    return EXIT_OK
+
+
+def _ask(args: argparse.Namespace, explainer: Explainer) -> None:
     for text in args.value:
         explainer.ask_value(text)
     for kind, names in (("argument", args.arg), ("result", args.result)):
@@ -65,26 +86,32 @@ def run(args: argparse.Namespace) -> int:
             explainer.ask_named(kind, text)
     for text in args.location:
         explainer.ask_location(text)
-    for reason in asked:
-        lines += [*([""] if lines else []), *_detail(reason, explainer)]
-        _ask_around(reason, explainer)
-    print("\n".join([*lines, *([""] if lines else []), *explainer.answer(full=args.full)]))
-    return EXIT_OK
+
+
+def _to_json(
+    args: argparse.Namespace, collectives: list[Reason], fate: Fate | None, answers: list[list[Answer]],
+    explainer: Explainer,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"tensors": [copy.to_json() for copies in answers for copy in copies]}
+    if fate is not None:
+        chosen = collectives if args.collectives else [_numbered(collectives, n) for n in args.collective]
+        found["collectives"] = [_reason_to_json(reason, fate, explainer) for reason in chosen]
+        found["emitted"] = fate.emitted
+    return found
 
 
 # -- collectives -------------------------------------------------------------------------------------------------------
 
 
-def _collectives(args: argparse.Namespace, program: Program) -> list[Reason]:
+def _collectives(args: argparse.Namespace, program: Program) -> tuple[list[Reason], Fate]:
     from passes.cli.execution import copy_of
     from passes.partition.partition import partition
-    from passes.partition.reasons import reasons
-    from passes.sharding.origins.marks import put_marks
+    from passes.partition.reasons import fate, reasons
 
     per_device = copy_of(program)
-    put_marks(per_device.module)
     report = partition(per_device, args.entry, trace=True, options=propagation_options(args))
-    return reasons(per_device, report)
+    found = reasons(per_device, report)
+    return found, fate(per_device)
 
 
 def _numbered(collectives: list[Reason], number: int) -> Reason:
@@ -109,6 +136,34 @@ def _listing(collectives: list[Reason]) -> list[str]:
         .rstrip()
         for row in rows
     ]
+
+
+def _fate_lines(fate: Fate | None) -> list[str]:
+    """What `shlo partition` makes of the planned collectives, if that is another set of them."""
+    if fate is None or not fate.taken_out:
+        return []
+    made = ", ".join(f"{count} {kind}" for kind, count in fate.emitted.items())
+    lines = ["", f"shlo partition emits {made or 'none'}, for it takes out"]
+    reasons = dict.fromkeys(fate.taken_out.values())
+    for why in reasons:
+        numbers = ", ".join(str(n) for n, reason in fate.taken_out.items() if reason == why)
+        lines.append(f"  {numbers}: {why}")
+    return lines
+
+
+def _reason_to_json(reason: Reason, fate: Fate, explainer: Explainer) -> dict[str, Any]:
+    def source(found: Source | None) -> dict[str, str] | None:
+        if found is None:
+            return None
+        return {"tensor": explainer.describe(found.op, found.index, found.mark), "where": _where(found)}
+
+    return {
+        "number": reason.number, "kind": reason.kind, "axes": list(reason.axes), "group_size": reason.group,
+        "bytes_per_device": reason.bytes, "value": source(reason.value),
+        "before": None if reason.reduced else _spec(reason.before), "after": _spec(reason.after),
+        "reduced": list(reason.reduced), "operands": list(reason.summands), "needed_by": source(reason.needed_by),
+        "taken_out": fate.taken_out.get(reason.number),
+    }
 
 
 def _detail(reason: Reason, explainer: Explainer) -> list[str]:
@@ -169,22 +224,3 @@ def _at(source: Source) -> str:
 
 def _where(source: Source) -> str:
     return " ".join(part for part in (str(source.where or ""), source.label) if part)
-
-
-def _annotated(args: argparse.Namespace) -> tuple[Program, dict[tuple[str, int], Where]]:
-    """The program, and the places in the rules file that say how its arguments and results lie."""
-    from passes.sharding.import_shardings import import_shardings
-
-    if args.rules is None:
-        program = read_input(args)
-        import_shardings(program)
-        return program, {}
-    from passes.sharding.annotate import annotate
-    from passes.sharding.rules_file import load
-
-    rules = load(args.rules)
-    program = read_input(args)
-    import_shardings(program)
-    report = annotate(program, rules, args.entry)
-    groups = (("argument", report.arguments), ("result", report.results))
-    return program, {(kind, a.index): a.where for kind, found in groups for a in found if a.where is not None}

@@ -43,9 +43,11 @@ def run(args: argparse.Namespace) -> int:
     from passes.sharding.import_shardings import import_shardings
     from passes.sharding.mesh import meshes
     from passes.sharding.tensors import signature
+    from passes.sharding.tuples import dissolve_named
 
     program = read_input(args)
     import_shardings(program)
+    dissolve_named(program, args.entry)
     tensors = signature(program, args.entry)
     if args.names:
         _print_names(tensors)

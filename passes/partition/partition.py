@@ -249,13 +249,19 @@ def _clean(program: Program, function: Any, prime: PrimeMesh) -> list[str]:
     return unaliased
 
 
-def _improve(program: Program, communication: Communication | None) -> dict[str, int]:
-    """Merges equal ops, drops unused ones and, with ``communication``, makes less of the collectives; what that did."""
+def improvements(communication: Communication | None = _DEFAULTS) -> list[Pass]:
+    """The passes that end partitioning: equal ops are one, and, with ``communication``, collectives become fewer."""
     passes: list[Pass] = [Cse(), DeadOps()]
     if communication is not None:
         passes += [CancelMoves(), DelayReductions(communication.reorder_sums)]
         if communication.combine:
             passes.append(CombineCollectives(communication.combine))
+    return passes
+
+
+def _improve(program: Program, communication: Communication | None) -> dict[str, int]:
+    """Runs `improvements`; what they did to collectives."""
+    passes = improvements(communication)
     result = runner.run(program, f"builtin.module({','.join(own.to_text() for own in passes)})")
     shown = {own.name for own in passes[2:]}
     return {

@@ -5,22 +5,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
 from passes.errors import Where
-from passes.partition.partition import Report
+from passes.partition.partition import Report, improvements
 from passes.partition.side_table import SideTable
 from passes.partition.summary import COLLECTIVES, axes_of
-from passes.partition.trace import Held, held, number_of
+from passes.partition.trace import Held, held, number_of, remove_marks
+from passes.pipeline.base import Counters
 from passes.program import read
 from passes.program.read import Program
 from passes.program.types import byte_size
 from passes.program.walk import operations
 from passes.sharding.mesh import Sharding
-from passes.sharding.origins.marks import mark_of
+from passes.sharding.origins.marks import MARK, mark_of
 
 _REDUCES = frozenset({"stablehlo.all_reduce", "stablehlo.reduce_scatter"})
 
@@ -77,8 +79,49 @@ class Reason:
 def reasons(program: Program, report: Report) -> list[Reason]:
     """Explains every collective of ``program``, which `partition` with ``trace`` made and reported on."""
     reader = _Reader(program, report)
-    found = [op for op in operations(program.module) if op.name in COLLECTIVES]
-    return [reader.reason(number, op) for number, op in enumerate(found, start=1)]
+    return [reader.reason(number, op) for number, op in enumerate(_collectives(program), start=1)]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of planned collectives.
+
+    Attributes:
+      emitted: Those the per-device program has in the end, by kind.
+      taken_out: For each planned one that is not among them, by number, why.
+    """
+
+    emitted: dict[str, int]
+    taken_out: dict[int, str]
+
+
+def fate(program: Program) -> Fate:
+    """Does to ``program``, which `reasons` explained, what `partition` does without ``trace``; tells what that is."""
+    remove_marks(program.module)
+    for op in operations(program.module):
+        if MARK in op.attributes:
+            del op.attributes[MARK]
+    planned = {f"{_PLANNED}{n}": n for n, op in enumerate(_collectives(program), start=1)}
+    for name, op in zip(planned, _collectives(program), strict=True):
+        # In the location, where equal ops may differ.
+        op.location = _mlir.ir.Location.name(name, context=_mlir.context())
+    why: dict[str, str] = {}
+    for own in improvements():
+        counters = Counters(own.statistics, explain=True)
+        own.run(program.module.operation, counters)
+        why |= {_mlir.name_of(r.location): r.why for r in counters.removals or ()}
+    left = _collectives(program)
+    there = {_mlir.name_of(op.location) for op in left}
+    gone = {n: why.get(name, _MERGED) for name, n in planned.items() if name not in there}
+    counts = Counter(str(op.name).removeprefix("stablehlo.") for op in left)
+    return Fate(dict(sorted(counts.items())), gone)
+
+
+_PLANNED, _MERGED = "planned collective ", "merged with another one"
+
+
+def _collectives(program: Program) -> list[Any]:
+    return [op for op in operations(program.module) if op.name in COLLECTIVES]
 
 
 class _Reader:

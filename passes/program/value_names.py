@@ -18,7 +18,8 @@ from passes.program.entry import functions, is_declaration, symbol_name
 from passes.program.read import Program
 
 # What stands before an op at the place its location names, and at that of a block argument.
-_RESULTS = re.compile(r"(%[\w$.-]+)(?::\d+)?\s*=\s*$")
+_GROUP = re.compile(r"(%[\w$.-]+)(?::(\d+))?")
+_RESULTS = re.compile(rf"((?:{_GROUP.pattern}\s*,\s*)*{_GROUP.pattern})\s*=\s*$")
 _ARGUMENT = re.compile(r"%[\w$.-]+")
 _WANTED = re.compile(r"(?:@(?P<function>[^%]+))?(?P<name>%[\w$.-]+(?:#\d+)?)")
 
@@ -39,7 +40,9 @@ class ValueNames:
         found = _RESULTS.search(before) if before else None
         if found is None:
             return [str(value.get_name(self._state)) for value in op.results]
-        return [found[1]] if count == 1 else [f"{found[1]}#{i}" for i in range(count)]
+        names = [name for group in _GROUP.finditer(found[1]) for name in _of_group(*group.groups())]
+        # A pass may have given the op other results than the text has.
+        return names if len(names) == count else [f"{names[0].partition('#')[0]}#{i}" for i in range(count)]
 
     def of_argument(self, argument: Any) -> str:
         """The name of a block argument."""
@@ -60,6 +63,11 @@ class ValueNames:
             # MLIR counts bytes.
             at = len(line.encode()[:at].decode(errors="ignore"))
         return line[:at] if to_column else line[at:]
+
+
+def _of_group(name: str, count: str | None) -> list[str]:
+    """The names that ``%name`` or ``%name:2`` in front of an op gives to one or several of its results."""
+    return [name] if count is None else [f"{name}#{i}" for i in range(int(count))]
 
 
 def find_value(program: Program, text: str, preferred: Any) -> Any:

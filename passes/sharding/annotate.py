@@ -12,7 +12,7 @@ from passes import _mlir
 from passes.errors import UserError, Where
 from passes.program.entry import Value, arguments, find_entry, results, symbol_name
 from passes.program.read import Program
-from passes.sharding import constraints, layout, user_rules
+from passes.sharding import constraints, layout, tuples, user_rules
 from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes
 from passes.sharding.op_selection import LISTED, Operations, type_pattern, type_text
 from passes.sharding.rules import Entry, Rules
@@ -38,27 +38,30 @@ class AnnotateReport:
     Attributes:
       mesh_name: The mesh's symbol name.
       arguments, results: The values that were annotated.
-      constraints: How many values inside were constrained.
+      constraints: The ``sdy.sharding_constraint`` put on values inside, which do not outlive a pass, with the entries'
+        places.
       ruled: How many custom calls and composites got a sharding rule.
     """
 
     mesh_name: str
     arguments: tuple[Annotated, ...]
     results: tuple[Annotated, ...]
-    constraints: int = 0
+    constraints: tuple[tuple[Any, Where | None], ...] = ()
     ruled: int = 0
 
 
 def annotate(program: Program, rules: Rules, entry: str | None = None) -> AnnotateReport:
     """Annotates ``program``, whose entry function is the one named ``entry`` if given, in place.
 
-    Values no rule selects keep the annotation they have, or stay open to propagation.
+    Values no rule selects keep the annotation they have, or stay open to propagation. Tuples among the arguments and
+    results are dissolved first, so that their elements have names: ``state[1]``.
 
     Raises:
       UserError: an entry selects nothing, has another number of dimensions than its tensor, or shards a dimension that
         its axes do not divide; a rule does not fit its operation; or the program has no entry function. The program is
         then unchanged.
     """
+    tuples.dissolve_named(program, entry, inside=bool(rules.rules or rules.constraints))
     function = find_entry(program, entry)
     inputs, ops = arguments(function), Operations(program)
     chosen = {
@@ -75,7 +78,7 @@ def annotate(program: Program, rules: Rules, entry: str | None = None) -> Annota
         _write(function, key, mesh_name, rules.mesh, choices)
     user_rules.attach(ruled)
     constraints.write_groups(program, groups)
-    constraints.write(constrained, rules.mesh, mesh_name)
+    written = constraints.write(constrained, rules.mesh, mesh_name)
     argument_report, result_report = (
         tuple(
             Annotated(c.value.index, c.value.name, c.sharding(rules.mesh), c.entry.where)
@@ -84,7 +87,8 @@ def annotate(program: Program, rules: Rules, entry: str | None = None) -> Annota
         )
         for choices in chosen.values()
     )
-    return AnnotateReport(mesh_name, argument_report, result_report, len(constrained), len(ruled))
+    placed = tuple(zip(written, (c.entry.where for c in constrained), strict=True))
+    return AnnotateReport(mesh_name, argument_report, result_report, placed, len(ruled))
 
 
 def _require_any(rules: Rules, chosen: list[Any]) -> None:

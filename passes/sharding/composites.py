@@ -56,6 +56,13 @@ def call_of(composite: Any) -> Any:
     return _replace(composite, "func.call", attributes)
 
 
+def name_of_composite(call: Any) -> str | None:
+    """The name of the composite that ``call``, or the computation it became, is meanwhile; ``None`` if it is none."""
+    if MARK not in call.attributes:
+        return None
+    return str(_mlir.ir.StringAttr(_mlir.ir.DictAttr(call.attributes[MARK])["name"]).value)
+
+
 def _composite_of(call: Any) -> None:
     attributes = {key: call.attributes[key] for key in call.attributes}
     attributes |= {named.name: named.attr for named in _mlir.ir.DictAttr(attributes.pop(MARK))}

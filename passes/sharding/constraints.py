@@ -52,9 +52,12 @@ def choose(ops: Operations, entries: tuple[Constraint, ...], mesh: Mesh) -> list
     return [Constrained(value, entry) for value, entry in chosen.items()]
 
 
-def write(constrained: list[Constrained], mesh: Mesh, mesh_name: str) -> None:
-    """Puts a constraint behind each value; all that used the value uses the constraint's result."""
-    ir = _mlir.ir
+def write(constrained: list[Constrained], mesh: Mesh, mesh_name: str) -> list[Any]:
+    """Puts a constraint behind each value; all that used the value uses the constraint's result.
+
+    Returns the constraints.
+    """
+    ir, made = _mlir.ir, []
     for item in constrained:
         value, op = item.value, item.value.owner.operation
         attributes = {"sharding": layout.to_attr(item.entry.layout, mesh, mesh_name, value.type.rank)}
@@ -63,6 +66,8 @@ def write(constrained: list[Constrained], mesh: Mesh, mesh_name: str) -> None:
         )
         new.move_after(op)
         value.replace_all_uses_except(new.results[0], [new])
+        made.append(new)
+    return made
 
 
 def choose_groups(ops: Operations, arguments: list[Value], block: Any, groups: tuple[Group, ...]) -> list[list[Any]]:

@@ -10,11 +10,17 @@ from passes import _mlir
 from passes.errors import UserError, Where
 from passes.program.entry import Value, arguments, find_entry, functions, is_declaration, results, symbol_name
 from passes.program.read import Program
+from passes.program.types import i64_attr
 from passes.program.value_names import ValueNames, find_value
 from passes.program.walk import operations
+from passes.sharding.annotate import AnnotateReport
+from passes.sharding.answers import Answer
 from passes.sharding.flow import Output, Tensor, tensor_of
+from passes.sharding.origins.marks import MARK, mark_of, put_marks
 from passes.sharding.origins.record import Origins, record
 from passes.sharding.propagate import PropagateOptions
+from passes.sharding.tuples import NAMES as MAKES_TUPLES
+from passes.sharding.tuples import leaves, paths, sources
 from passes.sharding.wording import Teller, callee
 
 # What is printed of one kind before the rest is counted only.
@@ -36,40 +42,48 @@ class _Place:
 
 
 class Explainer:
-    """Explains tensors of one program; making it propagates over the program, whose module is then used up.
+    """Explains tensors of one program, as they are called in the program at the time when this is made.
 
-    Args:
-      given_at: Where arguments and results (kind and index) were annotated: lines of a rules file.
+    Afterwards tensors are asked for, the program may be annotated, and `answer` propagates over it; its module is then
+    used up.
 
     Raises:
-      UserError: see `propagate.propagate`.
+      UserError: there is no entry function.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        options: PropagateOptions | None = None,
-        entry: str | None = None,
-        given_at: dict[tuple[str, int], Where] | None = None,
-    ) -> None:
-        self._given_at = given_at or {}
+    def __init__(self, program: Program, entry: str | None = None) -> None:
         function = find_entry(program, entry)
-        self._entry = symbol_name(function)
-        self._signature = {"argument": arguments(function), "result": results(function)}
+        self._entry, self._wanted_entry = symbol_name(function), entry
+        self._signature = {"argument": _elements(arguments(function)), "result": _elements(results(function))}
         names = ValueNames(program)
         ops = operations(program.module)
-        self._names = [names.of_results(op) for op in ops]
-        self._numbers = {op: number for number, op in enumerate(ops)}
+        self._names = [_element_names(op, names.of_results(op)) for op in ops]
+        self._ops = ops
+        self._annotated = put_marks(program.module)
         self._program = program
         self._places: list[_Place] = []
         self._function = function
-        self._options, self._wanted_entry = options, entry
+        self._given_at: dict[tuple[str, int], Where] = {}
+
+    def annotated(self, report: AnnotateReport) -> None:
+        """Remembers which lines of the rules file said what; to be called right after `annotate`."""
+        for kind, found in (("argument", report.arguments), ("result", report.results)):
+            self._given_at |= {(kind, a.index): a.where for a in found if a.where is not None}
+        for constraint, where in report.constraints:
+            number, value = len(self._names), constraint.operands[0].owner.operation
+            constraint.attributes[MARK] = i64_attr(number)
+            known = mark_of(value)
+            name = self._names[known][constraint.operands[0].result_number] if known is not None else ""
+            self._names.append([f"the constraint on {name} ({value.name.removeprefix('stablehlo.')})"])
+            if where is not None:
+                self._given_at["constraint", number] = where
 
     # -- which tensors ---------------------------------------------------------------------------------------------
 
     def ask_value(self, text: str) -> None:
         """Asks about the value called ``text`` (`value_names.find_value`)."""
-        self._places.append(self._place_of(find_value(self._program, text, self._function)))
+        for value, leaf in sources(find_value(self._program, text, self._function)):
+            self._places.append(self._place_of(value, leaf))
 
     def ask_named(self, kind: str, text: str) -> None:
         """Asks about the argument or result (``kind``) that is called ``text`` or has that position.
@@ -100,7 +114,7 @@ class Explainer:
 
         known: dict[str, None] = {}
         asked = len(self._places)
-        for op, number in self._numbers.items():
+        for op in self._ops:
             if not len(op.results):
                 continue
             where = self._program.where(op)
@@ -108,7 +122,7 @@ class Explainer:
             if label := _mlir.name_of(op.location):
                 texts.append(label)
             if text in texts:
-                self._places += [_Place("value", i, number) for i in range(len(op.results))]
+                self._places += [self._place_of(v, leaf) for r in op.results for v, leaf in sources(r)]
             known.update(dict.fromkeys(t for t in texts if not t.startswith(":")))
         if len(self._places) == asked:
             close = difflib.get_close_matches(text, known, n=3, cutoff=0.5)
@@ -129,37 +143,76 @@ class Explainer:
         short = op.removeprefix("stablehlo.")
         return f"{self._names[number][index]} ({short})" if number is not None else short
 
-    def _place_of(self, value: Any) -> _Place:
+    def _place_of(self, value: Any, leaf: int) -> _Place:
+        """The place of element ``leaf`` of a value that stays when tuples are dissolved."""
         owner = value.owner
         if not isinstance(owner, _mlir.ir.Block):
-            return _Place("value", value.result_number, self._numbers[owner.operation])
+            op = owner.operation
+            return _Place("value", _flat(op.results, value.result_number) + leaf, _number(op))
         parent = owner.owner.operation
         if parent.name == "func.func":
-            return _Place("argument", value.arg_number, function=symbol_name(parent))
+            index = _flat(owner.arguments, value.arg_number) + leaf
+            return _Place("argument", index, function=symbol_name(parent))
         if parent.name == "stablehlo.while":
-            return _Place("value", value.arg_number, self._numbers[parent])
+            return _Place("value", value.arg_number, _number(parent))
         if parent.name == "sdy.manual_computation":
-            return _Place("body", value.arg_number, self._numbers[parent])
+            return _Place("body", value.arg_number, _number(parent))
         raise UserError(f"the argument of a region of {parent.name} is no tensor of the program that could be sharded")
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
-    def answer(self, *, full: bool = False) -> list[str]:
-        """Propagates, and explains what was asked about; ``full`` prints long chains whole."""
-        origins = record(self._program, self._options, self._wanted_entry)
-        teller = Teller(self._program, origins, self._names, self._signature, self._given_at, full)
-        lines: list[str] = []
+    def answer(self, options: PropagateOptions | None = None) -> list[list[Answer]]:
+        """Propagates, and answers what was asked about in turn, with one answer for each copy.
+
+        Raises:
+          UserError: see `propagate.propagate`.
+        """
+        origins = record(self._program, options, self._wanted_entry, annotated=self._annotated)
+        teller = Teller(self._program, origins, self._names, self._signature, self._given_at)
+        found = []
         for place in dict.fromkeys(self._places):
             tensors = list(dict.fromkeys(_tensors(origins, place, self._entry)))
-            if not tensors:
-                never = f"{teller.place(place.kind, place.index, place.op)} is never computed"
-                lines += [*([""] if lines else []), never]
-            for number, tensor in enumerate(tensors[:_COPIES]):
-                copy = f"copy {number + 1} of {len(tensors)}: " if len(tensors) > 1 else ""
-                lines += [*([""] if lines else []), *teller.explain(tensor, copy)]
-            if len(tensors) > _COPIES:
-                lines.append(f"and {len(tensors) - _COPIES} more copies")
-        return lines
+            copies = [teller.explain(t, (n, len(tensors))) for n, t in enumerate(tensors, start=1)]
+            never = Answer(teller.place(place.kind, place.index, place.op), notes=("is never computed",))
+            found.append(copies or [never])
+        return found
+
+
+def lines(answers: list[list[Answer]], *, full: bool = False) -> list[str]:
+    """The answers as text; ``full`` prints long chains whole."""
+    found: list[str] = []
+    for copies in answers:
+        for copy in copies[:_COPIES]:
+            found += [*([""] if found else []), *copy.lines(full=full)]
+        if len(copies) > _COPIES:
+            found.append(f"and {len(copies) - _COPIES} more copies")
+    return found
+
+
+def _number(op: Any) -> int:
+    number = mark_of(op)
+    assert number is not None, "every op that has a value has a mark"
+    return number
+
+
+def _flat(values: Any, index: int) -> int:
+    """The position of the first element of value ``index`` once tuples are dissolved."""
+    return sum(len(leaves(values[i].type)) for i in range(index))
+
+
+def _elements(values: list[Value]) -> list[Value]:
+    """Arguments or results as they are once tuples are dissolved."""
+    if not any(len(leaves(value.type)) != 1 or paths(value.type) != [""] for value in values):
+        return values
+    elements = [(v, path, leaf) for v in values for path, leaf in zip(paths(v.type), leaves(v.type), strict=True)]
+    return [Value(i, f"{v.name}{path}", leaf, v.attributes) for i, (v, path, leaf) in enumerate(elements)]
+
+
+def _element_names(op: Any, names: list[str]) -> list[str]:
+    """The names of the results of ``op`` once tuples are dissolved."""
+    if op.name not in MAKES_TUPLES:
+        return names
+    return [f"{name}{path}" for name, result in zip(names, op.results, strict=True) for path in paths(result.type)]
 
 
 def _tensors(origins: Origins, place: _Place, entry: str) -> list[Tensor]:

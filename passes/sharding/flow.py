@@ -43,7 +43,8 @@ def tensor_of(value: Any) -> Tensor:
         if parent.name == _LOOP:
             return tensor_of(parent.results[value.arg_number])
         return _edge_on(value) if parent.name in _BODIES else value
-    return _edge_on(value) if owner.name in _OWNERS else value
+    # Of the view of a named computation `name` is the attribute of that name.
+    return _edge_on(value) if owner.operation.name in _OWNERS else value
 
 
 def _edge_on(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from passes.program.entry import Value, arguments, find_entry, results
 from passes.program.read import Program
+from passes.sharding import tuples
 from passes.sharding.op_rules import TARGETS, target_of
 from passes.sharding.op_selection import Operations, type_text
 
@@ -15,10 +16,13 @@ from passes.sharding.op_selection import Operations, type_text
 def listing(program: Program, entry: str | None = None, *, inside: bool = False) -> list[str]:
     """A rules file without dims: lines that select each argument and result, with their types as comments.
 
+    Tuples among them are dissolved, as `annotate` does it.
+
     Args:
       entry: The entry function; found if not given.
       inside: Also lists what is inside, alike in op, location and type, once each with how many there are.
     """
+    tuples.dissolve_named(program, entry, inside=inside)
     function = find_entry(program, entry)
     lines = _section("arguments", arguments(function)) + _section("results", results(function))
     return lines + _inside(program) if inside else lines

@@ -7,8 +7,9 @@ becomes
 
   func.func @main(%a: tensor<8xf32>, %b: tensor<8xf32>) -> tensor<8xf32> {
 
-Arguments, results and calls of functions and the results of custom calls are dissolved, tuples in tuples too. A custom
-call that takes a tuple is left for `prechecks` to refuse: whoever implements it counts on the tuple.
+Arguments, results and calls of functions and the results of custom calls are dissolved, tuples in tuples too. What was
+element 1 of argument ``state`` is then an argument called ``state[1]``. A custom call that takes a tuple is left for
+`prechecks` to refuse: whoever implements it counts on the tuple.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from passes import _mlir
-from passes.program.entry import functions, is_declaration, value_attributes
+from passes.program.entry import arguments, find_entry, functions, is_declaration, results
 from passes.program.read import Program
 from passes.program.walk import named
 
@@ -45,12 +46,51 @@ def dissolve(program: Program, ops: list[Any]) -> bool:
     return True
 
 
+def dissolve_named(program: Program, entry: str | None = None, *, inside: bool = False) -> None:
+    """Dissolves tuples in place before values are called by their names: those of the signature, or any if ``inside``.
+
+    Nothing happens, at no cost, if the entry function has none and what is inside does not matter.
+
+    Raises:
+      UserError: there is no entry function.
+    """
+    if inside or _takes_tuples(find_entry(program, entry)):
+        dissolve(program, named(program.module, NAMES))
+
+
 def leaves(type: Any) -> list[Any]:
     """The types of the elements of ``type``, inner ones too; ``[type]`` if it is no tuple."""
     if not _is_tuple(type):
         return [type]
     tuple = _mlir.ir.TupleType(type)
     return [leaf for i in range(tuple.num_types) for leaf in leaves(tuple.get_type(i))]
+
+
+def paths(type: Any) -> list[str]:
+    """What stands behind the name of a value of ``type`` in the names of its elements: ``[0]``, ``[1][0]``, ...
+
+    ``[""]`` if it is no tuple.
+    """
+    if not _is_tuple(type):
+        return [""]
+    tuple = _mlir.ir.TupleType(type)
+    return [f"[{i}]{path}" for i in range(tuple.num_types) for path in paths(tuple.get_type(i))]
+
+
+def sources(value: Any) -> list[tuple[Any, int]]:
+    """Of which values that stay the elements of ``value`` are which elements.
+
+    What makes and opens tuples goes when they are dissolved; calls, custom calls and arguments stay.
+    """
+    owner = value.owner
+    if isinstance(owner, _mlir.ir.Block) or owner.name not in (TUPLE, ELEMENT):
+        return [(value, leaf) for leaf in range(len(leaves(value.type)))]
+    op = owner.operation
+    if op.name == TUPLE:
+        return [source for operand in op.operands for source in sources(operand)]
+    index, tuple = _mlir.ir.IntegerAttr(op.attributes["index"]).value, _mlir.ir.TupleType(op.operands[0].type)
+    start = sum(len(leaves(tuple.get_type(i))) for i in range(index))
+    return sources(op.operands[0])[start:start + len(leaves(value.type))]
 
 
 def _is_tuple(type: Any) -> bool:
@@ -142,23 +182,45 @@ def _arguments(function: Any) -> None:
         return
     ir, context = _mlir.ir, _mlir.context()
     signature, block = _signature(function), function.regions[0].blocks[0]
+    named = {"arg_attrs": arguments(function), "res_attrs": results(function)}
     old = list(block.arguments)
     point = ir.InsertionPoint.at_block_begin(block)
-    for argument in old:
-        elements = [block.add_argument(leaf, argument.location) for leaf in leaves(argument.type)]
+    for argument, value in zip(old, named["arg_attrs"], strict=True):
+        elements = [
+            block.add_argument(leaf, _named_location(value.name, path, argument.location))
+            for leaf, path in zip(leaves(argument.type), paths(argument.type), strict=True)
+        ]
         argument.replace_all_uses_with(_put_together(argument.type, elements, point, argument.location))
     for _ in old:
         block.erase_argument(0)
-    for key, types in (("arg_attrs", signature.inputs), ("res_attrs", signature.results)):
-        if key in function.attributes:
-            each = zip(value_attributes(function, key, len(types)), types, strict=True)
-            spread = [said if leaf is type else {} for said, type in each for leaf in leaves(type)]
-            dictionaries = [ir.DictAttr.get(said, context=context) for said in spread]
+    for key, values in named.items():
+        if key in function.attributes or key == "res_attrs":
+            said = [element for value in values for element in _said_of_elements(key, value)]
+            dictionaries = [ir.DictAttr.get(each, context=context) for each in said]
             function.attributes[key] = ir.ArrayAttr.get(dictionaries, context=context)
     inputs = [leaf for type in signature.inputs for leaf in leaves(type)]
-    results = [leaf for type in signature.results for leaf in leaves(type)]
-    flat = ir.FunctionType.get(inputs, results, context=context)
+    outputs = [leaf for type in signature.results for leaf in leaves(type)]
+    flat = ir.FunctionType.get(inputs, outputs, context=context)
     function.attributes["function_type"] = ir.TypeAttr.get(flat, context=context)
+
+
+def _named_location(name: str, path: str, location: Any) -> Any:
+    """The location of an argument; of an element of a tuple it carries the element's name, as front ends do it."""
+    ir = _mlir.ir
+    if not path:
+        return location
+    inner = location.child_loc if isinstance(location, ir.NameLoc) else location
+    return ir.Location.name(f"{name}{path}", childLoc=inner, context=_mlir.context())
+
+
+def _said_of_elements(key: str, value: Any) -> list[dict[str, Any]]:
+    """The attributes of the elements of an argument or result; what is said of a tuple holds for none of them."""
+    if not _is_tuple(value.type):
+        return [value.attributes]
+    if key == "arg_attrs":
+        return [{} for _ in leaves(value.type)]
+    string = _mlir.ir.StringAttr
+    return [{"jax.result_info": string.get(f"{value.name}{path}", _mlir.context())} for path in paths(value.type)]
 
 
 def _forward(function: Any) -> None:

@@ -1,14 +1,8 @@
-"""Says in words why a tensor lies as it does: the chain of each axis back to an annotation, and what it did not take.
-
-  dimension 0 of 8 is split over 'x':
-    given   argument 0 'a', dimension 0                                         rules.toml:4:1
-    step 0  %0 (add), dimension 0        add: operand 0 -> result 0, factor i   model.mlir:10:8
-    step 1  %1#1 (while), dimension 0    while: carried value 1                 model.mlir:11:10
-"""
+"""Finds the words for why a tensor lies as it does: the chain of each axis, and what it did not take (`answers`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +10,8 @@ from passes import _mlir
 from passes.errors import Where
 from passes.program.entry import Value
 from passes.program.read import Program
+from passes.sharding.answers import Answer, Link, NotTaken, Way
+from passes.sharding.composites import name_of_composite
 from passes.sharding.divisibility import explain_indivisible, shape_text
 from passes.sharding.flow import Output, Tensor
 from passes.sharding.mesh import Axis, Mesh, sharding_from_attr
@@ -25,12 +21,6 @@ from passes.sharding.origins.marks import mark_of
 from passes.sharding.origins.notes import when
 from passes.sharding.origins.record import Origins
 
-# Conflicts that are printed before the rest is counted only, and steps of a chain, half of them from either end.
-_CONFLICTS, _STEPS = 8, 40
-
-# One line of a chain: when, what, how, where.
-_Row = tuple[str, str, str, str]
-
 
 def callee(op: Any) -> str:
     """The function a named computation is a call of."""
@@ -39,66 +29,60 @@ def callee(op: Any) -> str:
 
 @dataclass(frozen=True)
 class Teller:
-    """Finds the words for tensors, ops and steps; ``full`` prints chains of any length whole."""
+    """Finds the words for tensors, ops and steps.
+
+    Attributes:
+      names: For each op of the program as it was read, by number, the names of its results.
+      signature: Its arguments and results.
+      given_at: Where arguments, results and constraints (kind and index) were stated: lines of a rules file.
+    """
 
     program: Program
     origins: Origins
     names: list[list[str]]
     signature: dict[str, list[Value]]
     given_at: dict[tuple[str, int], Where]
-    full: bool = False
 
-    def explain(self, tensor: Tensor, title: str) -> list[str]:
+    def explain(self, tensor: Tensor, copy: tuple[int, int] = (1, 1)) -> Answer:
         """What ``tensor`` is, a chain for each axis, and what it did not take."""
-        type, attribute = self._type(tensor), self.origins.layouts.sharding(tensor)
-        what = f"{title}{self.tensor(tensor)}"
+        type, attribute, layouts = self._type(tensor), self.origins.layouts.sharding(tensor), self.origins.layouts
+        what = self.tensor(tensor)
         if not isinstance(type, _mlir.ir.RankedTensorType):
-            return [f"{what} is no tensor"]
-        described = f"{what}: {type.element_type}[{shape_text(type) if type.rank else ''}]"
-        if attribute is None or not any(axes for axes, _ in self.origins.layouts.dims(tensor)):
-            lines = [f"{described} is whole on every device: no axis reached it", *self._given_whole(tensor)]
-        else:
-            sharding = sharding_from_attr(attribute, self.origins.layouts.meshes)
-            lines = [f"{described} {sharding.spec()}"]
-            for dim, (axes, _) in enumerate(self.origins.layouts.dims(tensor)):
-                for axis in axes:
-                    lines += ["", *self._chain(self.origins.chains.chain(tensor, axis, dim), type, sharding.mesh)]
-            if (problem := explain_indivisible(type, sharding)) is not None:
-                lines += ["", f"It {problem}. `shlo shard` takes the axis off again."]
-        missed = self._conflicts(tensor, type)
-        return [*lines, *(["", *missed] if missed else [])]
+            return Answer(what, copy=copy, notes=("is no tensor",))
+        described = f"{type.element_type}[{shape_text(type) if type.rank else ''}]"
+        not_taken = tuple(self._conflict(tensor, type, c) for c in conflicts(self.origins.chains, tensor))
+        if attribute is None or not any(axes for axes, _ in layouts.dims(tensor)):
+            return Answer(what, described, None, copy, self._given_whole(tensor), (), not_taken)
+        sharding = sharding_from_attr(attribute, layouts.meshes)
+        problem = explain_indivisible(type, sharding)
+        notes = (f"It {problem}. `shlo shard` takes the axis off again.",) if problem is not None else ()
+        ways = tuple(self._way(chain, type, sharding.mesh) for chain in self.origins.chains.all(tensor))
+        return Answer(what, described, sharding.spec(), copy, notes, ways, not_taken)
 
-    def _given_whole(self, tensor: Tensor) -> list[str]:
-        closed = [d for d in range(len(self.origins.layouts.dims(tensor))) if self.origins.layouts.is_closed(tensor, d)]
+    def _given_whole(self, tensor: Tensor) -> tuple[str, ...]:
+        layouts = self.origins.layouts
+        closed = [d for d in range(len(layouts.dims(tensor))) if layouts.is_closed(tensor, d)]
         if not closed:
-            return []
+            return ()
         dims = f"dimension{'s' if len(closed) > 1 else ''} {', '.join(map(str, closed))}"
-        return [f"It was annotated as whole: {dims} closed{self._behind(self._given_where(tensor))}."]
+        return (f"It was annotated as whole: {dims} closed{_behind(self._given_where(tensor))}.",)
 
     # -- chains ----------------------------------------------------------------------------------------------------
 
-    def _chain(self, chain: Chain, type: Any, mesh: Mesh) -> list[str]:
-        rows: list[_Row] = [self._root_row(chain)]
-        steps = chain.steps
-        if len(steps) > _STEPS and not self.full:
-            kept = _STEPS // 2
-            rows += [self._row(step) for step in steps[:kept]]
-            rows.append(("...", f"{len(steps) - 2 * kept} steps more", "--full shows them", ""))
-            steps = steps[-kept:]
-        rows += [self._row(step) for step in steps]
-        head = f"dimension {chain.dim} of {type.shape[chain.dim]} is split over '{chain.axis.text(mesh)}':"
-        return [head, *_aligned(rows)]
+    def _way(self, chain: Chain, type: Any, mesh: Mesh) -> Way:
+        links = (self._root(chain), *map(self._link, chain.steps))
+        return Way(chain.dim, type.shape[chain.dim], chain.axis.text(mesh), chain.complete, links)
 
-    def _root_row(self, chain: Chain) -> _Row:
-        what = f"{self.tensor(chain.root)}, dimension {chain.root_dim}"
+    def _root(self, chain: Chain) -> Link:
+        what = self.tensor(chain.root)
         if not chain.complete:
-            return "from", what, "how it came there was not noted", self._where(chain.root)
+            return Link("from", what, chain.root_dim, "how it came there was not noted", self._where(chain.root))
         how = f"priority {chain.priority}" if chain.priority else ""
-        return "given", what, how, self._given_where(chain.root)
+        return Link("given", what, chain.root_dim, how, self._given_where(chain.root))
 
-    def _row(self, step: Step) -> _Row:
+    def _link(self, step: Step) -> Link:
         target = self.tensor(self.origins.notes.at(step.op, step.target))
-        return when(step.time), f"{target}, dimension {step.dim}", self._how(step), self._place(step.op)
+        return Link(when(step.time), target, step.dim, self._how(step), self._place(step.op))
 
     def _how(self, step: Step) -> str:
         if isinstance(step.op, Output):
@@ -115,42 +99,23 @@ class Teller:
         value = edge.operands[0]
         owner = value.owner
         if isinstance(owner, _mlir.ir.Block):
-            return f"argument {value.arg_number} of {self._body(owner.owner.operation)}"
+            return f"argument {value.arg_number} of {_body(owner.owner.operation)}"
         op = owner.operation
         if op.name == "stablehlo.while":
             return f"while: carried value {value.result_number}"
         if op.name in ("sdy.named_computation", "sdy.manual_computation"):
-            return f"result {value.result_number} of {self._body(op)}"
+            return f"result {value.result_number} of {_body(op)}"
         return f"{_short(op.name)}: result {value.result_number}"
-
-    @staticmethod
-    def _body(op: Any) -> str:
-        return f"the call of @{callee(op)}" if op.name == "sdy.named_computation" else "the manual computation"
 
     # -- what was not taken ----------------------------------------------------------------------------------------
 
-    def _conflicts(self, tensor: Tensor, type: Any) -> list[str]:
-        found = conflicts(self.origins.chains, tensor)
-        if not found:
-            return []
-        lines = ["not taken:"]
-        for conflict in found[:_CONFLICTS]:
-            lines += self._conflict(tensor, type, conflict)
-        if len(found) > _CONFLICTS:
-            lines.append(f"  and {len(found) - _CONFLICTS} more")
-        return lines
-
-    def _conflict(self, tensor: Tensor, type: Any, conflict: Conflict) -> list[str]:
+    def _conflict(self, tensor: Tensor, type: Any, conflict: Conflict) -> NotTaken:
         mesh = self._mesh(conflict.other)
-        axes = _axes(conflict.missed, mesh)
-        root = conflict.chain
-        return [
-            f"  {axes} on dimension {conflict.dim}, which {self.tensor(conflict.other)} has on dimension "
-            f"{conflict.other_dim}, {self._since(root)}",
-            f"    at {_short(conflict.op.name)}{self._behind(self._place(conflict.op))}, factor "
-            f"{_factor(conflict.factor)} of {_notation(conflict.rule)}",
-            f"    because {self._reason(tensor, type, conflict)}",
-        ]
+        return NotTaken(
+            tuple(axis.text(mesh) for axis in conflict.missed), conflict.dim, self.tensor(conflict.other),
+            conflict.other_dim, self._since(conflict.chain), _short(conflict.op.name), self._place(conflict.op),
+            _factor(conflict.factor), _notation(conflict.rule), self._reason(tensor, type, conflict),
+        )
 
     def _since(self, chain: Chain) -> str:
         if not chain.steps:
@@ -165,7 +130,7 @@ class Teller:
         own = origins.chains.chain(tensor, dims[dim][0], dim) if dim < len(dims) and dims[dim] else None
         if origins.layouts.is_closed(tensor, dim):
             what = "as whole" if own is None else f"as '{self._axis_text(own)}' alone"
-            return f"the dimension was annotated {what}{self._behind(self._given_where(tensor))}"
+            return f"the dimension was annotated {what}{_behind(self._given_where(tensor))}"
         if own is not None and own.priority != conflict.chain.priority:
             return (
                 f"'{self._axis_text(own)}' has priority {own.priority} and '{name}' priority "
@@ -200,13 +165,14 @@ class Teller:
         if op.name == "sdy.data_flow_edge":
             value = op.operands[0]
             if isinstance(value.owner, _mlir.ir.Block):
-                return f"argument {value.arg_number} of {self._body(value.owner.owner.operation)}"
+                return f"argument {value.arg_number} of {_body(value.owner.owner.operation)}"
             op, index = value.owner.operation, value.result_number
         number = mark_of(op)
         if number is None:
             return f"a {_short(op.name)} that propagation inserted"
-        kind = f"call @{callee(op)}" if op.name == "sdy.named_computation" else _short(op.name)
-        return f"{self.place('value', index, number)} ({kind})"
+        if ("constraint", number) in self.given_at:
+            return self.place("value", index, number)
+        return f"{self.place('value', index, number)} ({_kind(op)})"
 
     def place(self, kind: str, index: int, number: int) -> str:
         """A value of the program as it was read."""
@@ -229,11 +195,19 @@ class Teller:
         owner = tensor.owner
         if isinstance(owner, _mlir.ir.Block):
             return str(self.given_at.get(("argument", tensor.arg_number)) or self._where(tensor))
-        if mark_of(owner.operation) not in self.origins.annotated:
+        number = mark_of(owner.operation)
+        if number is not None and ("constraint", number) in self.given_at:
+            return str(self.given_at["constraint", number])
+        if number not in self.origins.annotated:
             for use in tensor.uses:
                 if use.owner.name == "sdy.sharding_constraint":
-                    return f"constraint at {self._place(use.owner.operation)}"
+                    return f"constraint at {self._constrained_where(use.owner.operation)}"
         return self._where(tensor)
+
+    def _constrained_where(self, constraint: Any) -> str:
+        number = mark_of(constraint)
+        given = self.given_at.get(("constraint", number)) if number is not None else None
+        return str(given or self._place(constraint))
 
     def _place(self, op: Any) -> str:
         if isinstance(op, Output):
@@ -244,10 +218,6 @@ class Teller:
         """A place in a file, or else the name the location carries."""
         return str(self.program.in_file(_mlir.where_of(location)) or _mlir.name_of(location))
 
-    @staticmethod
-    def _behind(where: str) -> str:
-        return f" ({where})" if where else ""
-
     def _type(self, tensor: Tensor) -> Any:
         return self.signature["result"][tensor.index].type if isinstance(tensor, Output) else tensor.type
 
@@ -255,10 +225,24 @@ class Teller:
         return self.origins.layouts.mesh_of(self.origins.layouts.sharding(tensor))
 
 
-def _aligned(rows: Sequence[_Row]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    padded = ([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]] for row in rows)
-    return [f"  {'  '.join(cells)}".rstrip() for cells in padded]
+def _behind(where: str) -> str:
+    return f" ({where})" if where else ""
+
+
+def _kind(op: Any) -> str:
+    """What ``op`` is, in brackets behind its name; a composite propagates as a call."""
+    if op.name != "sdy.named_computation":
+        return _short(op.name)
+    composite = name_of_composite(op)
+    return f"call @{callee(op)}" if composite is None else f'composite "{composite}"'
+
+
+def _body(op: Any) -> str:
+    """How arguments and results of ``op`` are said to be those of it."""
+    if op.name != "sdy.named_computation":
+        return "the manual computation"
+    composite = name_of_composite(op)
+    return f"the call of @{callee(op)}" if composite is None else f'composite "{composite}"'
 
 
 def _short(name: str) -> str:
@@ -267,10 +251,6 @@ def _short(name: str) -> str:
 
 def _place_text(place: tuple[str, int]) -> str:
     return f"{place[0]} {place[1]}"
-
-
-def _axes(axes: Iterable[Axis], mesh: Mesh) -> str:
-    return ", ".join(f"'{axis.text(mesh)}'" for axis in axes)
 
 
 def _size(axes: Iterable[Axis]) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DECODER = (EXAMPLES / "decoder" / "forward.mlir", "--rules", EXAMPLES / "decoder" / "megatron.toml")
 SCAN = (EXAMPLES / "scan_layers" / "forward.mlir", "--rules", EXAMPLES / "scan_layers" / "megatron_fsdp.toml")
+
+DECODER_STEP = (EXAMPLES / "decoder" / "train_step.mlir", *DECODER[1:])
+MOE = (EXAMPLES / "moe" / "forward.mlir", "--rules", EXAMPLES / "moe" / "expert_all.toml")
 
 MODULE = """sdy.mesh @mesh = <["x"=2, "y"=2]>
 func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>},
@@ -23,17 +29,42 @@ func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"},
 """
 
 
-def test_collectives_are_numbered_as_partition_plans_them(shlo: Callable[..., Any]) -> None:
-    """Sums that are reduced together later come from several places; each is explained."""
-    result = shlo("explain", *SCAN, "--collectives")
+def counts(text: str) -> dict[str, int]:
+    """Collectives by kind in a report of `shlo partition`."""
+    found: dict[str, int] = {}
+    for line in text.splitlines():
+        if match := re.match(r"  (\w+) +\S.* (\d+) x ", line):
+            found[match[1]] = found.get(match[1], 0) + int(match[2])
+    return found
+
+
+@pytest.mark.parametrize("words", [DECODER_STEP, SCAN, MOE])
+def test_collectives_are_numbered_as_planned_and_those_that_stay_are_counted(
+    shlo: Callable[..., Any], words: tuple[Any, ...]
+) -> None:
+    """Sums that are reduced together later come from several places; each is explained, and said to go."""
+    result = shlo("explain", *words, "--collectives")
     assert result.code == 0
-    head, *rows = result.out.splitlines()
+    table, _, rest = result.out.partition("\n\n")
+    head, *rows = table.splitlines()
     assert head.split() == ["collective", "over", "bytes", "per", "device", "from", "to", "for", "at"]
     assert [row.split()[0] for row in rows] == [str(n) for n in range(1, len(rows) + 1)]
-    counted = shlo("partition", *SCAN, "--keep-sum-order", "-o", "/dev/null").err
-    for kind in ("all_gather", "all_reduce"):
-        total = sum(int(line.split()[2]) for line in counted.splitlines() if line.split()[0] == kind)
-        assert total == sum(row.split()[1] == kind for row in rows) > 0
+    planned = dict(Counter(row.split()[1] for row in rows))
+    assert counts(shlo("partition", *words, "--keep-sum-order", "-o", "/dev/null").err) == planned
+    emitted = counts(shlo("partition", *words, "-o", "/dev/null").err)
+    assert sum(emitted.values()) > 0
+    found = json.loads(shlo("explain", *words, "--collectives", "--json").out)
+    assert found["emitted"] == emitted
+    assert dict(Counter(c["kind"] for c in found["collectives"])) == planned
+    gone = [str(c["number"]) for c in found["collectives"] if c["taken_out"]]
+    assert len(gone) == len(rows) - sum(emitted.values())
+    if not gone:
+        assert not rest
+        return
+    first, *reasons = rest.splitlines()
+    made = ", ".join(f"{count} {kind}" for kind, count in sorted(emitted.items()))
+    assert first == f"shlo partition emits {made}, for it takes out"
+    assert reasons == [f"  {', '.join(gone)}: its sum is made before the reduction over devices"]
 
 
 def test_a_reduction_names_the_split_operands_and_a_rules_line(shlo: Callable[..., Any]) -> None:
@@ -112,3 +143,36 @@ def test_a_program_without_collectives(shlo: Callable[..., Any]) -> None:
     text = MODULE.replace("sdy.sharding_constraint %0 <@mesh, [{}, {}]>", "stablehlo.negate %0")
     assert shlo("explain", "--collectives", stdin=text).out == "the per-device program has no collectives\n"
     assert "the per-device program has none" in shlo("explain", "--collective", "1", stdin=text).err
+
+
+def test_json_has_the_words_of_the_text(shlo: Callable[..., Any]) -> None:
+    result = shlo("explain", *DECODER, "--arg", "x", "--collective", "2", "--json")
+    assert result.code == 0
+    found = json.loads(result.out)
+    assert list(found) == ["tensors", "collectives", "emitted"]
+    first = found["tensors"][0]
+    assert list(first) == ["tensor", "type", "spec", "copy", "copies", "notes", "axes", "not_taken"]
+    assert (first["tensor"], first["type"]) == ("argument 9 'x'", "f32[8x32x64]")
+    assert first["spec"] == "P('data', None, None)"
+    (way,) = first["axes"]
+    assert way == {
+        "dimension": 0, "size": 8, "axis": "data", "complete": True, "chain": [{
+            "when": "given", "tensor": "argument 9 'x'", "dimension": 0, "how": "",
+            "where": f"{EXAMPLES / 'decoder' / 'megatron.toml'}:18:1",
+        }],
+    }
+    (second,) = found["collectives"]
+    assert (second["number"], second["kind"], second["axes"], second["group_size"]) == (2, "all_reduce", ["model"], 4)
+    assert (second["before"], second["after"], second["taken_out"]) == (None, "P('data', None, None)", None)
+    assert second["operands"] == ["P('data', None, 'model')", "P('model', None)"]
+    text = shlo("explain", *DECODER, "--arg", "x", "--collective", "2").out
+    for tensor in found["tensors"]:
+        assert tensor["tensor"] in text
+        assert all(link["where"] in text and link["how"] in text for way in tensor["axes"] for link in way["chain"])
+
+
+def test_a_preset_and_another_mesh(shlo: Callable[..., Any]) -> None:
+    result = shlo("explain", DECODER[0], "--rules", "preset:megatron", "--mesh", "data=4,model=2", "--arg", "x")
+    assert result.code == 0
+    assert "dimension 0 of 8 is split over 'data'" in result.out
+    assert "preset:megatron:" in result.out

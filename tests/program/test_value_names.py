@@ -31,6 +31,13 @@ def test_a_persons_names() -> None:
     assert names.of_argument(find_entry(program).regions[0].blocks[0].arguments[0]) == "%in"
 
 
+def test_results_with_a_name_each() -> None:
+    program = parse(TEXT.replace("%pair:2 =", "%one, %two =").replace("%pair#1", "%two"))
+    names = ValueNames(program)
+    assert [names.of_results(op) for op in operations(program.module) if op.name == "func.call"] == [["%one", "%two"]]
+    assert find_value(program, "%two", find_entry(program)).result_number == 1
+
+
 def test_mlirs_names_when_locations_are_the_models() -> None:
     program = parse(TEXT.replace("// é", 'loc("model.py":1:1)'))
     program = parse(to_text(program.module, PrintOptions(debuginfo=True)))

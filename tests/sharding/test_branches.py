@@ -7,7 +7,7 @@ from passes.partition.partition import partition
 from passes.program.read import parse
 from passes.program.walk import named, operations
 from passes.program.write import to_text
-from passes.sharding.explain import Explainer
+from passes.sharding.explain import Explainer, lines
 from passes.sharding.propagate import PropagateOptions, propagate
 
 # One inside another and inside a function called twice; branches that want two layouts; a constant predicate.
@@ -89,11 +89,12 @@ def test_shardings_go_back_into_branches() -> None:
 def test_a_chain_goes_through_a_branch() -> None:
     explainer = Explainer(parse(BACK))
     explainer.ask_value("%1")
-    lines = explainer.answer()
-    assert lines[0] == "%1 (abs): f32[8] P('x')"
-    assert [line.split("  ")[2].strip() for line in lines[3:]][-1].startswith("%1 (abs)")
-    assert any("from the result back to what is returned" in line for line in lines)
-    assert any("if: result 0" in line or "%0 (if)" in line for line in lines)
+    told = lines(explainer.answer())
+    assert told[0] == "%1 (abs): f32[8] P('x')"
+    ways = [line.split("  ")[2].strip() for line in told[3:]]
+    assert ways[-1] == "%1 (abs), dimension 0"
+    assert "%0 (if), dimension 0" in ways
+    assert any("from the result back to what is returned" in line for line in told)
 
 
 def test_without_shardings_nothing_changes() -> None:

@@ -4,6 +4,7 @@ annotations are those that Shardy names itself."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ from passes.program.entry import arguments, find_entry, results
 from passes.program.read import parse, read
 from passes.program.walk import operations
 from passes.sharding.annotate import annotate
+from passes.sharding.explain import Explainer
 from passes.sharding.flow import Output, tensor_of
 from passes.sharding.origins.chains import Chain
+from passes.sharding.origins.marks import mark_of
 from passes.sharding.origins.record import Origins, record
+from passes.sharding.propagate import PropagateOptions, propagate
 from passes.sharding.rules_file import load
+from passes.sharding.tensors import intermediates
+from passes.sharding.tuples import ELEMENT, TUPLE, leaves
+from tests.sharding.test_branches import NESTED
+from tests.sharding.test_tuples import INSIDE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = [
@@ -159,3 +167,41 @@ def test_manual_axes_come_from_the_manual_computation() -> None:
         chains = origins.chains.all(tensor)
         assert [chain.axis.name for chain in chains] == expected
         assert all(chain.complete and chain.root.owner.name == "sdy.data_flow_edge" for chain in chains)
+
+
+AGREE = {
+    **{f"{file} {rules}": (EXAMPLES / file, EXAMPLES / rules) for file, rules in PROGRAMS},
+    "composites": (Path(__file__).parent / "inputs" / "composites.mlir", None),
+    "branches": (NESTED, None),
+    "tuples": (INSIDE, None),
+}
+
+
+@pytest.mark.parametrize("name", AGREE)
+def test_explain_says_what_shard_writes(name: str) -> None:
+    """Of every value of the entry function, composites, calls, branches and what came out of tuples included."""
+    source, rules = AGREE[name]
+    asked, sharded = (read(str(source)) if isinstance(source, Path) else parse(source) for _ in range(2))
+    explainer = Explainer(asked)
+    for op in operations(find_entry(asked)):
+        if op.name not in (TUPLE, ELEMENT) and len(op.results):
+            for index in range(sum(len(leaves(result.type)) for result in op.results)):
+                explainer.ask_source(op.name, index, mark_of(op))
+    if rules is not None:
+        explainer.annotated(annotate(asked, load(str(rules))))
+        annotate(sharded, load(str(rules)))
+    propagate(sharded, PropagateOptions(reshards=False))
+    inside = (t for t in intermediates(sharded) if t.function == "main" and not t.op.startswith("sdy."))
+    wanted = Counter((f"{t.dtype}[{'x'.join(map(str, t.shape))}]", t.spec) for t in inside)
+    told = Counter(
+        (copy.type, copy.spec or f"P({', '.join(['None'] * rank_of(copy.type))})")
+        for copies in explainer.answer() for copy in copies if copy.type
+    )
+    # What is computed from constants alone has a copy for each reader, and is merged where that turned out needless.
+    assert not wanted - told
+    assert set(told) == set(wanted)
+
+
+def rank_of(type: str) -> int:
+    shape = type.partition("[")[2].rstrip("]")
+    return shape.count("x") + 1 if shape else 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,9 @@ from passes.partition.partition import partition
 from passes.program.read import parse
 from passes.program.walk import named
 from passes.program.write import to_text
+from passes.sharding import names, rules_file
+from passes.sharding.annotate import annotate
+from passes.sharding.explain import Explainer
 from passes.sharding.propagate import PropagateOptions, propagate
 from passes.sharding.tuples import NAMES, dissolve
 from tests.optimize.conftest import evaluate
@@ -120,3 +126,69 @@ func.func @main(%a: tensor<8xf32>) -> tensor<8xf32> {{
 }}""")
     with pytest.raises(UserError, match=r"'stablehlo\.tuple' has a value of type tuple<.*sharding knows no tuples"):
         propagate(program)
+
+
+STATE = f"""
+func.func @main(%s: {NESTED} loc("state"), %b: tensor<8xf32>) -> {PAIR} {{
+  %0 = stablehlo.get_tuple_element %s[0] : ({NESTED}) -> tensor<8xf32>
+  %1 = stablehlo.get_tuple_element %s[1] : ({NESTED}) -> {PAIR}
+  %2 = stablehlo.get_tuple_element %1[1] : ({PAIR}) -> tensor<8xf32>
+  %3 = stablehlo.add %0, %2 : tensor<8xf32>
+  %4 = stablehlo.tuple %3, %2 : {PAIR}
+  return %4 : {PAIR}
+}}"""
+
+NAMED = """
+mesh = { x = 4, y = 2 }
+[[arguments]]
+match = "state[1][0]"
+dims = ["y"]
+[[arguments]]
+index = 2
+dims = ["x"]
+[[results]]
+match = "*[1]"
+dims = ["x"]
+"""
+
+
+def test_a_rules_file_names_elements() -> None:
+    program = parse(STATE)
+    report = annotate(program, rules_file.parse(NAMED))
+    assert [(a.index, a.name, a.sharding.spec()) for a in report.arguments] == [
+        (1, "state[1][0]", "P('y')"), (2, "state[1][1]", "P('x')"),
+    ]
+    assert [(a.index, a.name) for a in report.results] == [(1, "result0[1]")]
+    flat = [f'match = "{name}"' for name in ("state[0]", "state[1][0]", "state[1][1]", "arg3")]
+    listed = [line.split("  ")[0].strip() for line in names.listing(parse(STATE))]
+    assert listed == ["# [[arguments]]", *flat, "# [[results]]", 'match = "result0[0]"', 'match = "result0[1]"']
+
+
+def test_explain_knows_elements_by_their_names_and_values() -> None:
+    """``%2`` and ``%4`` are gone when shardings propagate; what they were of is not."""
+    program = parse(STATE)
+    explainer = Explainer(program)
+    explainer.ask_value("%2")
+    explainer.ask_value("%4")
+    explainer.ask_named("argument", "state[1][0]")
+    explainer.annotated(annotate(program, rules_file.parse(NAMED)))
+    answers = [answer for (answer,) in explainer.answer()]
+    assert [(a.tensor, a.spec) for a in answers] == [
+        ("argument 2 'state[1][1]'", "P('x')"), ("%3 (add)", "P('x')"), ("argument 1 'state[1][0]'", "P('y')"),
+    ]
+    assert answers[0].axes[0].chain[0].where == "<rules>:7:1"
+
+
+def test_show_lists_elements(shlo: Callable[..., Any]) -> None:
+    assert shlo("show", "--names", stdin=STATE).out.splitlines()[2].split() == ["argument", "f32[8]", "state[1][1]"]
+
+
+def test_a_rule_for_a_custom_call_that_returns_a_tuple() -> None:
+    program = parse(f"""
+func.func @main(%a: tensor<8xf32>) -> tensor<8xf32> {{
+  %0 = stablehlo.custom_call @both(%a) : (tensor<8xf32>) -> {PAIR}
+  %1 = stablehlo.get_tuple_element %0[1] : ({PAIR}) -> tensor<8xf32>
+  return %1 : tensor<8xf32>
+}}""")
+    rules = 'mesh = { x = 2 }\n[[rules]]\ncustom_call = "both"\nrule = "i -> i, i"'
+    assert annotate(program, rules_file.parse(rules)).ruled == 1

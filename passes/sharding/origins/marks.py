@@ -22,10 +22,10 @@ ALONE = frozenset({"sdy.data_flow_edge", "sdy.sharding_constraint", "sdy.reshard
 
 
 def put_marks(module: Any) -> frozenset[int]:
-    """Numbers the ops of ``module`` in `MARK`, in order; returns the numbers of those that are annotated."""
+    """Numbers the ops of ``module`` that hold values in `MARK`, in order; returns the numbers of annotated ones."""
     annotated = set()
     for number, op in enumerate(operations(module)):
-        if len(op.results):
+        if len(op.results) or op.name == "sdy.manual_computation":
             op.attributes[MARK] = i64_attr(number)
             if SHARDING in op.attributes:
                 annotated.add(number)

@@ -20,16 +20,25 @@ from passes.sharding.origins.notes import Notes
 from passes.sharding.propagate import PropagateOptions, propagate_noting
 
 
-def record(program: Program, options: PropagateOptions | None = None, entry: str | None = None) -> Origins:
+def record(
+    program: Program,
+    options: PropagateOptions | None = None,
+    entry: str | None = None,
+    *,
+    annotated: frozenset[int] | None = None,
+) -> Origins:
     """Propagates over ``program``, whose module is used up, and keeps what is needed to say why.
+
+    Args:
+      annotated: What `put_marks` returned if the ops bear marks already; what was added since bears none.
 
     Raises:
       UserError: see `propagate.propagate`.
     """
     function = find_entry(program, entry)
-    annotated = put_marks(program.module)
+    marked = put_marks(program.module) if annotated is None else annotated
     propagate_noting(program, function, options or PropagateOptions(), keep_given)
-    return Origins(program, annotated)
+    return Origins(program, marked)
 
 
 @dataclass
