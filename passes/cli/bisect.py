@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from passes.cli.common import add_entry
+from passes.cli.common import add_entry, add_rules, annotated, read_rules
 from passes.cli.execution import add_execution, make_executor
 from passes.errors import EXIT_MISMATCH, EXIT_OK, UserError, Where
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("original", metavar="A", help="the program that is right; - is standard input")
     parser.add_argument("transformed", metavar="B", nargs="?", help="the program that should compute the same")
     add_entry(parser)
-    parser.add_argument("--rules", metavar="FILE", help="a rules file to annotate A with before it is partitioned")
+    add_rules(parser, "a rules file to annotate A with before it is partitioned")
     parser.add_argument("--side-table", metavar="FILE", help="B is a traced per-device program and FILE its side table")
     parser.add_argument("--pass-pipeline", metavar="PIPELINE", help="run these passes on A, one by one")
     parser.add_argument("--mode", choices=("isolated", "accumulated"), default="isolated", help=(
@@ -73,11 +73,11 @@ _Report = dict[str, Any]
 def _form(args: argparse.Namespace) -> Any:
     """What the options ask for; they are checked before anything is read."""
     if args.pass_pipeline is not None:
-        if args.transformed or args.rules or args.side_table:
-            raise UserError("--pass-pipeline takes A alone: no B, --rules or --side-table")
+        if args.transformed or args.rules or args.mesh or args.side_table:
+            raise UserError("--pass-pipeline takes A alone: no B, --rules, --mesh or --side-table")
         return _pipeline
     if args.transformed is not None:
-        if args.rules:
+        if args.rules or args.mesh:
             raise UserError("--rules is for A alone, which is then partitioned; B is a program of its own")
         return _traced if args.side_table else _programs
     if args.side_table:
@@ -99,14 +99,13 @@ def _store(args: argparse.Namespace) -> Iterator[Store]:
 def _partitioned(args: argparse.Namespace, store: Store) -> tuple[Outcome, _Report]:
     from passes.partition.partition import partition
     from passes.program.read import parse, read
-    from passes.sharding.annotate import annotate
     from passes.sharding.import_shardings import import_shardings
-    from passes.sharding.rules_file import load
 
+    rules = read_rules(args)
     program = read(args.original)
     import_shardings(program)
-    if args.rules is not None:
-        annotate(program, load(args.rules), args.entry)
+    if rules is not None:
+        annotated(args, program, rules)
     report = partition(program, args.entry, trace=True)
     assert report.numbered is not None
     return _search(args, store, parse(report.numbered, args.original), program, report.side_table)

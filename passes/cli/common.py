@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,6 +17,7 @@ from passes.errors import UserError, Where
 if TYPE_CHECKING:
     from passes.program.read import Program
     from passes.program.write import PrintOptions
+    from passes.sharding.annotate import AnnotateReport
     from passes.sharding.rules import Rules
 
 
@@ -156,6 +158,20 @@ def read_rules(args: argparse.Namespace) -> Rules | None:
     from passes.sharding.rules_file import load, parse_mesh
 
     return load(args.rules, parse_mesh(args.mesh) if args.mesh is not None else None)
+
+
+def annotated(args: argparse.Namespace, program: Program, rules: Rules) -> AnnotateReport:
+    """Annotates ``program`` by ``rules`` and prints what the rules are about and the program has not.
+
+    Raises:
+      UserError: see `annotate.annotate`.
+    """
+    from passes.sharding.annotate import annotate
+
+    report = annotate(program, rules, args.entry)
+    for line in report.warnings:
+        print(line, file=sys.stderr)
+    return report
 
 
 def add_entry(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from passes.cli.common import add_entry, add_input, add_rules, read_input, read_rules, whole_number
+from passes.cli.common import add_entry, add_input, add_rules, annotated, read_input, read_rules, whole_number
 from passes.cli.shard import add_propagation, propagation_options
 from passes.errors import EXIT_OK, UserError
 
@@ -59,9 +59,7 @@ def run(args: argparse.Namespace) -> int:
     explainer = Explainer(program, args.entry)
     _ask(args, explainer)
     if rules is not None:
-        from passes.sharding.annotate import annotate
-
-        explainer.annotated(annotate(program, rules, args.entry))
+        explainer.annotated(annotated(args, program, rules))
     wanted = bool(args.collective or args.collectives)
     collectives, fate = _collectives(args, program) if wanted else ([], None)
     asked = [_numbered(collectives, number) for number in args.collective]

@@ -13,6 +13,7 @@ from passes.cli.common import (
     add_input,
     add_output,
     add_rules,
+    annotated,
     check_output,
     read_input,
     read_rules,
@@ -83,11 +84,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) -> Report:
     from passes.partition.partition import Communication, partition
-    from passes.sharding.annotate import annotate
 
     if rules is not None:
         _check_devices(args, rules.mesh.device_count)
-        annotate(program, rules, args.entry)
+        annotated(args, program, rules)
     communication = Communication(reorder_sums=not args.keep_sum_order, combine=args.combine_collectives)
     report = partition(
         program, args.entry, trace=args.trace is not None, options=propagation_options(args),

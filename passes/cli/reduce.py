@@ -6,13 +6,23 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from passes.cli.common import add_entry, add_input, add_output, read_input, write_module
+from passes.cli.common import (
+    add_entry,
+    add_input,
+    add_output,
+    add_rules,
+    annotated,
+    read_input,
+    read_rules,
+    write_module,
+)
 from passes.cli.execution import add_execution, make_executor
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
     from passes.execute.reduction.search import Predicate, Search
     from passes.program.read import Program
+    from passes.sharding.rules import Rules
 
 _TIMEOUT = 300
 # Options whose values say what a reduction looks for, for telling one reduction from another.
@@ -37,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tests.add_argument("--error", nargs=2, metavar=("REGEX", "PIPELINE"), help=(
         "PIPELINE ends in an error whose text has a match for REGEX"
     ))
-    parser.add_argument("--rules", metavar="FILE", help="a rules file to annotate the program with first")
+    add_rules(parser, "a rules file to annotate the program with first")
     parser.add_argument("--state", metavar="DIR", help=(
         "keep what was found in DIR after each step; the same command goes on from there"
     ))
@@ -49,11 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: the reduced program is written; 1: the test does not hold for the input."""
-    if args.rules is not None and not args.mismatch_partition:
-        raise UserError("--rules goes with --mismatch-partition only")
+    if (args.rules is not None or args.mesh is not None) and not args.mismatch_partition:
+        raise UserError("--rules and --mesh go with --mismatch-partition only")
+    rules = read_rules(args)
     program = read_input(args)
     interesting = _predicate(args, program)
-    reduced = _reduce_annotated(args, program, interesting) if args.mismatch_partition else _reduce(
+    reduced = _reduce_annotated(args, program, rules, interesting) if args.mismatch_partition else _reduce(
         args, program, interesting
     )
     write_module(args, reduced)
@@ -79,15 +90,15 @@ def _predicate(args: argparse.Namespace, program: Program) -> Predicate:
     return predicates.changed_by_partitioning(execution)
 
 
-def _reduce_annotated(args: argparse.Namespace, program: Program, interesting: Predicate) -> Program:
+def _reduce_annotated(
+    args: argparse.Namespace, program: Program, rules: Rules | None, interesting: Predicate
+) -> Program:
     """Reduces the program with a sharding on each op, so that what is cut off lies where it did."""
     from passes.execute.reduction.search import copy
-    from passes.sharding.annotate import annotate
     from passes.sharding.propagate import PropagateOptions, propagate
-    from passes.sharding.rules_file import load
 
-    if args.rules is not None:
-        annotate(program, load(args.rules), args.entry)
+    if rules is not None:
+        annotated(args, program, rules)
     spread = copy(program)
     propagate(spread, PropagateOptions(reshards=False), entry=args.entry)
     try:

@@ -6,7 +6,16 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from passes.cli.common import add_entry, add_input, add_output, add_rules, read_input, read_rules, write_module
+from passes.cli.common import (
+    add_entry,
+    add_input,
+    add_output,
+    add_rules,
+    annotated,
+    read_input,
+    read_rules,
+    write_module,
+)
 from passes.cli.execution import add_verify, copy_of, prove
 from passes.errors import EXIT_OK, UserError
 
@@ -90,9 +99,7 @@ def _annotated(args: argparse.Namespace) -> tuple[Program | None, Program]:
     rules = read_rules(args)
     original, program = _read(args)
     if rules is not None:
-        from passes.sharding.annotate import annotate
-
-        annotate(program, rules, args.entry)
+        annotated(args, program, rules)
     return original, program
 
 

@@ -15,7 +15,7 @@ from passes.program.read import Program
 from passes.sharding import constraints, layout, tuples, user_rules
 from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes
 from passes.sharding.op_selection import LISTED, Operations, type_pattern, type_text
-from passes.sharding.rules import Entry, Rules
+from passes.sharding.rules import Constraint, Entry, Rules
 from passes.sharding.signature import SHARDING, write
 
 MESH_NAME = "mesh"
@@ -41,6 +41,7 @@ class AnnotateReport:
       constraints: The ``sdy.sharding_constraint`` put on values inside, which do not outlive a pass, with the entries'
         places.
       ruled: How many custom calls and composites got a sharding rule.
+      warnings: Sentences about what the rules are about and the program has not, placed at their file.
     """
 
     mesh_name: str
@@ -48,6 +49,7 @@ class AnnotateReport:
     results: tuple[Annotated, ...]
     constraints: tuple[tuple[Any, Where | None], ...] = ()
     ruled: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def annotate(program: Program, rules: Rules, entry: str | None = None) -> AnnotateReport:
@@ -71,7 +73,8 @@ def annotate(program: Program, rules: Rules, entry: str | None = None) -> Annota
     constrained = constraints.choose(ops, rules.constraints, rules.mesh)
     groups = constraints.choose_groups(ops, inputs, function.regions[0].blocks[0], rules.groups)
     ruled = user_rules.choose(program, rules.rules)
-    _require_any(rules, [*filter(_entry_of, chosen["arg_attrs"] + chosen["res_attrs"]), *constrained, *groups, *ruled])
+    entries = [choice.entry for choices in chosen.values() for choice in choices if choice.entry is not None]
+    _require_any(rules, [*entries, *constrained, *groups, *ruled], inputs)
 
     mesh_name = _ensure_mesh(program, rules.mesh)
     for key, choices in chosen.items():
@@ -88,14 +91,42 @@ def annotate(program: Program, rules: Rules, entry: str | None = None) -> Annota
         for choices in chosen.values()
     )
     placed = tuple(zip(written, (c.entry.where for c in constrained), strict=True))
-    return AnnotateReport(mesh_name, argument_report, result_report, placed, len(ruled))
+    warnings = _warnings(rules, [*entries, *(c.entry for c in constrained)], inputs)
+    return AnnotateReport(mesh_name, argument_report, result_report, placed, len(ruled), warnings)
 
 
-def _require_any(rules: Rules, chosen: list[Any]) -> None:
+def _require_any(rules: Rules, chosen: list[Any], inputs: list[Value]) -> None:
     """Refuses rules that leave the program as it is: a preset made for other names."""
     if not chosen and (rules.arguments or rules.results or rules.constraints or rules.rules):
         message = "none of the entries applies to this program; `shlo shard --names` lists what it has"
-        raise UserError(message, Where(rules.source))
+        raise UserError(f"{message}{_nameless(inputs)}", Where(rules.source))
+
+
+def _warnings(rules: Rules, selected: list[Entry | Constraint], inputs: list[Value]) -> tuple[str, ...]:
+    """What the entries are about (`Entry.about`) of which none selects anything: most likely it goes by other names."""
+    every: list[Entry | Constraint] = [*rules.arguments, *rules.results, *rules.constraints]
+    found = {entry.about for entry in selected}
+    missed: dict[str, list[str]] = {}
+    for entry in every:
+        if entry.about and entry.about not in found:
+            missed.setdefault(entry.about, []).append(str(entry.where.line) if entry.where is not None else "?")
+    if not missed:
+        return ()
+    listed = " or ".join(f"{about} (lines {', '.join(lines)})" for about, lines in missed.items())
+    return (
+        f"{rules.source}: warning: nothing in this program goes by the names of {listed}; "
+        f"`shlo show --names` lists the names it has{_nameless(inputs)}",
+    )
+
+
+def _nameless(inputs: list[Value]) -> str:
+    """What to do about a program whose arguments have no names."""
+    if not inputs or any(value.name != f"arg{value.index}" for value in inputs):
+        return ""
+    return (
+        "; its arguments carry none, only positions: export it with them (jax: lowered.as_text(debug_info=True)) or "
+        "write a rules file that selects by index or type"
+    )
 
 
 @dataclass(frozen=True)
@@ -109,10 +140,6 @@ class _Choice:
         """Where the value lies."""
         assert self.entry is not None
         return layout.sharding(self.entry.layout, mesh, self.value.type.rank)
-
-
-def _entry_of(choice: _Choice) -> Entry | None:
-    return choice.entry
 
 
 def _choose(values: list[Value], entries: tuple[Entry, ...], noun: str, mesh: Mesh) -> list[_Choice]:

@@ -106,22 +106,25 @@ class Entry:
     Attributes:
       where: Its place in the file.
       optional: Selecting nothing is no error.
+      about: What the entry is about, in words. If no entry about it selects anything, the user is told.
     """
 
     selector: Selector
     layout: Layout
     where: Where | None = None
     optional: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One ``[[constraints]]`` entry: how results of operations lie."""
+    """One ``[[constraints]]`` entry: how results of operations lie; otherwise as `Entry`."""
 
     selector: OpSelector
     layout: Layout
     where: Where | None = None
     optional: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
   mesh = { data = 2, model = 4 }          # major to minor
 
+  [names]                                 # parts of regular expressions: (?&attention)
+  attention = "wq|wk|wv"
+
   [[arguments]]
   match = "params['*']['wq']"             # or: regex = "...", index = 3; and: rank = 2, type = "*xf32"
   dims = ["", "model"]
@@ -42,17 +45,19 @@ MAX_DEVICES = 1 << 20
 # What a rules file that is part of this package is asked for by: preset:megatron.
 PRESET = "preset:"
 _AXIS_NAME = re.compile(r"[^\W\d][\w.-]*")
+# What stands for one of [names] in a regular expression.
+_REFERENCE = re.compile(r"\(\?&(\w+)\)")
 # What may stand behind the axes of a dimension: ? (open) and a priority.
 _DIM = re.compile(r"(?P<axis>[^?:]*)(?P<open>\??)(?::p(?P<priority>\d+))?")
 _NAMES = ("match", "regex", "index")
-_LAYOUT = ("dims", "replicated", "unreduced", "optional")
+_LAYOUT = ("dims", "replicated", "unreduced", "optional", "about")
 _ENTRY = (*_NAMES, "type", "rank", *_LAYOUT)
 _OPS = ("op", "location", "type", "rank", "composite", "custom_call", "nth", "result")
 _RULE = (
     "custom_call", "composite", "rule", "sizes", "reduction", "need_replication", "permutation", "blocked_propagation",
     "optional",
 )
-_FILE = ("mesh", "arguments", "results", "constraints", "groups", "rules")
+_FILE = ("mesh", "names", "arguments", "results", "constraints", "groups", "rules")
 
 
 def load(path: str, mesh: Mesh | None = None) -> Rules:
@@ -102,7 +107,8 @@ def parse(text: str, source: str = "<rules>", mesh: Mesh | None = None) -> Rules
     own = _mesh(table) if "mesh" in table else None
     mesh = mesh or own
     assert mesh is not None  # one of the two is there
-    arguments, results = (tuple(_entry(t, mesh) for t in table.entries(key)) for key in ("arguments", "results"))
+    named = _named(table)
+    arguments, results = (tuple(_entry(t, mesh, named) for t in table.entries(key)) for key in ("arguments", "results"))
     return Rules(
         mesh, arguments, results,
         tuple(_constraint(t, mesh) for t in table.entries("constraints")),
@@ -159,7 +165,15 @@ def _mesh_problem(axes: dict[str, Any]) -> tuple[str, str] | None:
 # -- arguments and results ---------------------------------------------------------------------------------------------
 
 
-def _entry(table: Table, mesh: Mesh) -> Entry:
+def _named(table: Table) -> dict[str, str]:
+    """The parts of regular expressions that [names] gives names to; white space in them does not count."""
+    found = table.values.get("names", {})
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        table.fail("names takes names with parts of regular expressions, as in { attention = \"wq|wk|wv\" }", "names")
+    return {name: "".join(text.split()) for name, text in found.items()}
+
+
+def _entry(table: Table, mesh: Mesh, named: dict[str, str]) -> Entry:
     table.check_keys(_ENTRY)
     given = [key for key in _NAMES if key in table]
     if len(given) > 1 or not any(key in table for key in (*_NAMES, "type", "rank")):
@@ -167,15 +181,22 @@ def _entry(table: Table, mesh: Mesh) -> Entry:
         table.fail(f"{table.title} {says}; give it one of match, regex or index", "dims")
     first = next(key for key in (*_NAMES, "type", "rank") if key in table)
     selector = Selector(
-        table.text("match"), _regex(table), table.positions("index"), table.text("type"), table.number("rank")
+        table.text("match"), _regex(table, named), table.positions("index"), table.text("type"), table.number("rank")
     )
-    return Entry(selector, _layout(table, mesh, first), table.where(first), table.flag("optional"))
+    where, about = table.where(first), table.text("about") or ""
+    return Entry(selector, _layout(table, mesh, first), where, table.flag("optional"), about)
 
 
-def _regex(table: Table) -> str | None:
+def _regex(table: Table, named: dict[str, str]) -> str | None:
     text = table.text("regex")
+    if text is None:
+        return None
+    for name in _REFERENCE.findall(text):
+        if name not in named:
+            table.fail(f"[names] has no '{shorten(name)}'; it has {names(named) or 'none'}", "regex")
+    text = _REFERENCE.sub(lambda found: f"(?:{named[found[1]]})", text)
     try:
-        re.compile(text or "")
+        re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         table.fail(f"not a regular expression: {error}", "regex")
     return text
@@ -233,7 +254,8 @@ def _constraint(table: Table, mesh: Mesh) -> Constraint:
     first = next((key for key in _OPS if key in table and key != "result"), None)
     if first is None:
         table.fail(f"{table.title} selects nothing; give it one or more of {', '.join(_OPS)}", "dims")
-    return Constraint(_op_selector(table), _layout(table, mesh, first), table.where(first), table.flag("optional"))
+    where, about = table.where(first), table.text("about") or ""
+    return Constraint(_op_selector(table), _layout(table, mesh, first), where, table.flag("optional"), about)
 
 
 def _group(table: Table) -> Group:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
@@ -88,18 +89,112 @@ def test_the_mesh_can_be_another() -> None:
     assert partition(program).side_table.mesh.axes == (("data", 1), ("model", 2))
 
 
-def test_torch_names_and_their_transposed_weights() -> None:
-    program = parse("""
-func.func @main(%a: tensor<8x4xf32> loc("model.layers.0.self_attn.q_proj.weight"),
-                %b: tensor<4x8xf32> loc("model.layers.0.self_attn.o_proj.weight"),
-                %c: tensor<4xf32> loc("model.norm.weight")) { return }""")
+# Names as front ends write them, the shape, and how megatron lays it out.
+NAMES = [
+    # JAX pytrees: our examples, Flax with and without scanned layers, NNX, Haiku.
+    ("params['attention']['wq']", "8x8", "P(None, 'model')"),
+    ("params['q']", "4x8x8x8", "P(None, 'model', None, None)"),
+    ("params['attention']['qkv']['w']", "3x8x8x8", "P(None, 'model', None, None)"),
+    ("params['mlp']['in']['b']", "8", "P('model')"),
+    ("params['mlp']['out']['w']", "8x8", "P('model', None)"),
+    ("params['block_0']['attn']['query']['kernel']", "8x8x8", "P(None, 'model', None)"),
+    ("params['block_0']['attn']['query']['bias']", "8x8", "P('model', None)"),
+    ("params['block_0']['attn']['out']['kernel']", "8x8x8", "P('model', None, None)"),
+    ("params['block_0']['Dense_0']['kernel']", "8x8", "P(None, 'model')"),
+    ("params['block_0']['Dense_1']['kernel']", "8x8", "P('model', None)"),
+    ("params['layers']['attn']['value']['kernel']", "4x8x8x8", "P(None, None, 'model', None)"),
+    ("params['layers']['mlp']['up_proj']['kernel']", "4x8x8", "P(None, None, 'model')"),
+    ("state['blocks'][0]['mlp']['up_proj']['kernel'].value", "8x8", "P(None, 'model')"),
+    ("params['transformer/h0_attn/query']['w']", "8x8", "P(None, 'model')"),
+    ("params['model']['layers']['0']['mlp']['down_proj']['kernel']", "8x8", "P('model', None)"),
+    # Keras and keras-hub.
+    ("transformer_layer_0/self_attention/key/kernel", "8x8x8", "P(None, 'model', None)"),
+    ("transformer_layer_0/self_attention/attention_output/kernel", "8x8x8", "P('model', None, None)"),
+    ("transformer_layer_0/feedforward_intermediate_dense/kernel", "8x8", "P(None, 'model')"),
+    ("transformer_layer_0/feedforward_gate_dense/kernel", "8x8", "P(None, 'model')"),
+    ("transformer_layer_0/feedforward_output_dense/kernel", "8x8", "P('model', None)"),
+    ("token_embedding/embeddings", "8x8", "P(None, None)"),
+    # torch, whose weights are transposed: Llama, GPT-2, BERT, and names of torch.export.
+    ("model.layers.0.self_attn.q_proj.weight", "8x8", "P('model', None)"),
+    ("model.layers.0.self_attn.o_proj.weight", "8x8", "P(None, 'model')"),
+    ("model.layers.0.mlp.gate_proj.weight", "8x8", "P('model', None)"),
+    ("model.layers.0.block_sparse_moe.gate.weight", "8x8", "P(None, None)"),
+    ("model.norm.weight", "8", "P(None)"),
+    ("transformer.h.0.attn.c_attn.weight", "8x8", "P('model', None)"),
+    ("transformer.h.0.attn.c_attn.bias", "8", "P('model')"),
+    ("transformer.h.0.attn.c_proj.weight", "8x8", "P(None, 'model')"),
+    ("transformer.h.0.mlp.c_fc.weight", "8x8", "P('model', None)"),
+    ("transformer.wte.weight", "8x8", "P(None, None)"),
+    ("transformer.wpe.weight", "8x8", "P(None, None)"),
+    ("blocks.0.mlp.up.weight", "8x8", "P('model', None)"),
+    ("blocks.0.mlp.down.weight", "8x8", "P(None, 'model')"),
+    ("bert.encoder.layer.0.attention.self.query.weight", "8x8", "P('model', None)"),
+    ("bert.encoder.layer.0.intermediate.dense.weight", "8x8", "P('model', None)"),
+    ("bert.encoder.layer.0.attention.output.dense.weight", "8x8", "P(None, 'model')"),
+    ("p_model_layers_0_self_attn_q_proj_weight", "8x8", "P('model', None)"),
+    # Inputs.
+    ("idx", "8x8", "P('data', None)"),
+    ("batch['input_ids']", "8x8", "P('data', None)"),
+]
+
+
+def named_program(names: list[tuple[str, str]]) -> Program:
+    arguments = ", ".join(f"%a{i}: tensor<{shape}xf32> loc({json.dumps(n)})" for i, (n, shape) in enumerate(names))
+    return parse(f"func.func @main({arguments}) {{ return }}")
+
+
+def test_the_names_of_front_ends() -> None:
+    program = named_program([(name, shape) for name, shape, _ in NAMES])
     report = annotate(program, load("preset:megatron"))
-    assert [a.sharding.spec() for a in report.arguments] == ["P('model', None)", "P(None, 'model')", "P(None)"]
+    found = {a.name: a.sharding.spec() for a in report.arguments}
+    assert found == {name: spec for name, _, spec in NAMES}
+    assert not report.warnings
 
 
-def test_a_program_with_other_names_is_refused() -> None:
-    with pytest.raises(UserError, match="none of the entries applies"):
-        annotate(parse("func.func @main(%a: tensor<4xf32>) { return }"), load("preset:megatron"))
+@pytest.mark.parametrize("name", ["megatron", "megatron_fsdp", "sequence_parallel"])
+def test_tensor_parallel_plans_shard_the_same_weights(name: str) -> None:
+    report = annotate(named_program([(n, shape) for n, shape, _ in NAMES[:-2]]), load(f"preset:{name}"))
+    split = {a.name for a in report.arguments if "model" in a.sharding.spec()}
+    assert split == {n for n, _, spec in NAMES if "model" in spec}
+
+
+@pytest.mark.parametrize(("example", "name"), [
+    ("gpt", "megatron"), ("gpt", "megatron_fsdp"), ("gpt", "fsdp"), ("scan_layers", "megatron"),
+    ("scan_layers", "fsdp"), ("moe", "expert_parallel"),
+])
+def test_other_examples_by_their_names(example: str, name: str) -> None:
+    original, device = (read(str(Path(TRAIN_STEP).parents[1] / example / "train_step.mlir")) for _ in range(2))
+    report = annotate(device, load(f"preset:{name}"))
+    assert not report.warnings
+    weights = [a for a in report.arguments if a.name.startswith("params") and len(a.sharding.dims) >= 2]
+    split = [a for a in weights if any(a.sharding.dims)]
+    assert len(split) >= len(weights) - 1
+    found = verify(original, device, partition(device).side_table)
+    assert found.ok, found.lines()
+
+
+def test_a_plan_that_shards_no_weight_says_so(shlo: Callable[..., Any]) -> None:
+    result = shlo("shard", TRAIN_STEP, "--rules", "preset:expert_parallel", "-o", "/dev/null")
+    assert result.code == 0
+    (line,) = result.err.splitlines()
+    text = presets()["expert_parallel"].splitlines()
+    lines = [n for n, line in enumerate(text, start=1) if "expert" in line and line.startswith("regex")]
+    assert line == (
+        "preset:expert_parallel: warning: nothing in this program goes by the names of weights of experts "
+        f"(lines {', '.join(map(str, lines))}); `shlo show --names` lists the names it has"
+    )
+    assert shlo("shard", TRAIN_STEP, "--rules", "preset:megatron", "-o", "/dev/null").err == ""
+
+
+def test_a_program_without_names_is_told_what_to_do() -> None:
+    program = parse("func.func @main(%a: tensor<4xf32>) { return }")
+    with pytest.raises(UserError, match="none of the entries applies") as refused:
+        annotate(program, load("preset:megatron"))
+    assert "its arguments carry none, only positions: export it with them" in refused.value.message
+    named = parse('func.func @main(%a: tensor<4xf32> loc("w")) { return }')
+    with pytest.raises(UserError) as refused:
+        annotate(named, load("preset:megatron"))
+    assert "positions" not in refused.value.message
 
 
 def test_on_the_command_line(shlo: Callable[..., Any]) -> None:
