@@ -52,6 +52,7 @@ def global_code(program: Program, entry: str | None = None) -> bytes:
     _refuse_callbacks(program)
     module = _copy(program, entry)
     _strip_loop_shardings(module)
+    _drop_reshards(module)
     return _bytecode(module)
 
 
@@ -92,6 +93,14 @@ def _strip_loop_shardings(module: Any) -> None:
     for op in operations(module):
         if op.name == "stablehlo.while" and "sdy.sharding" in op.attributes:
             del op.attributes["sdy.sharding"]
+
+
+def _drop_reshards(module: Any) -> None:
+    """XLA partitions by constraints, which it reads, and refuses a reshard for its mesh; neither changes a value."""
+    for op in operations(module):
+        if op.name == "sdy.reshard":
+            op.results[0].replace_all_uses_with(op.operands[0])
+            op.erase()
 
 
 def _count(program: Program, key: str) -> int:

@@ -163,3 +163,40 @@ def test_match_needs_a_folder(tmp_path: Path, shlo: Shlo) -> None:
     found = shlo("run", source, "--match", "sine")
     assert found.code == 1
     assert "--save-intermediates" in found.err
+
+
+INPUTS = Path(__file__).parents[1] / "sharding" / "inputs"
+
+
+@pytest.mark.parametrize("name", ["multi", "partial2", "scan", "nested"])
+def test_programs_with_manual_computations(shlo: Shlo, name: str) -> None:
+    """Shardings are stated as reshards in them, which XLA does not read; no op inside has a number of its own."""
+    result = shlo("bisect", INPUTS / f"gspmd_shard_map_{name}.mlir")
+    assert (result.code, result.err) == (0, "")
+    assert "8 virtual devices (XLA CPU), inputs normal seed 0, isolated: no difference in" in result.out
+
+
+def test_a_fault_in_a_manual_computation(shlo: Shlo, tmp_path: Path) -> None:
+    numbered, local = tmp_path / "numbered.mlir", tmp_path / "local.mlir"
+    assert shlo("partition", INPUTS / "gspmd_shard_map_multi.mlir", "--trace", numbered, "-o", local).code == 0
+    text = local.read_text()
+    before, op, after = text.partition("stablehlo.add ")
+    assert op
+    local.write_text(f"{before}stablehlo.subtract {after}")
+    result = shlo("bisect", numbered, local, "--side-table", local.with_suffix(".side.json"))
+    assert result.code == 2
+    assert "a difference" in result.out
+
+
+def test_another_mesh(shlo: Shlo, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(RULES)
+    source = GLOBAL.replace('{sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {"y"}]>}', "").replace(
+        '{sdy.sharding = #sdy.sharding<@mesh, [{"y"}, {}]>}', ""
+    ).replace('sdy.mesh @mesh = <["x"=2, "y"=2]>', "")
+    words = ("bisect", "-", "--rules", tmp_path / "rules.toml")
+    rules = (tmp_path / "rules.toml").read_text().replace('["x"]', '["x", ""]')
+    (tmp_path / "rules.toml").write_text(rules)
+    assert "2 virtual devices" in shlo(*words, stdin=source).out
+    assert "4 virtual devices" in shlo(*words, "--mesh", "x=4", stdin=source).out
+    refused = shlo("bisect", "-", "--mesh", "x=4", stdin=source)
+    assert (refused.code, refused.err) == (1, "shlo: error: --mesh goes with --rules, whose mesh it replaces\n")

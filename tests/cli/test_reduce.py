@@ -19,6 +19,7 @@ from passes.pipeline import registry, worker_process
 INPUTS = Path(__file__).parent / "inputs"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LM_HEAD = EXAMPLES / "lm_head" / "forward.mlir"
+VOCABULARY = str(EXAMPLES / "lm_head" / "vocabulary.toml")
 # It compiles nothing, which is what tiny programs spend their time on.
 QUICK = ("--executor", "interpreter")
 SCALED = Path(__file__).parents[1] / "execute" / "inputs" / "scaled_layer.mlir"
@@ -74,7 +75,9 @@ def test_command_that_does_not_hold(shlo: Shlo) -> None:
     (["--mismatch", "no-such-pass"], "builtin.module(no-such-pass)"),
     (["--error", "(", "builtin.module(cse)"], "'(' is no regular expression"),
     (["--error", "x"], "--error: expected 2 arguments"),
-    (["--crash", "builtin.module(cse)", "--rules", "x.toml"], "--rules goes with --mismatch-partition only"),
+    (["--crash", "builtin.module(cse)", "--rules", "x.toml"], "--rules and --mesh go with --mismatch-partition"),
+    (["--mismatch-partition", "--mesh", "data=2"], "--mesh goes with --rules"),
+    (["--mismatch-partition", "--rules", VOCABULARY, "--mesh", "q=2"], "the mesh has no axis 'data'; it has 'q'"),
     (["--mismatch-partition"], "the module has no mesh"),
     (["--test", "true", "--state", "/dev/null/x"], "cannot use the folder"),
 ])
@@ -181,8 +184,7 @@ def test_mismatch_of_a_right_pipeline(shlo: Shlo) -> None:
 
 
 def test_mismatch_partition_of_a_right_program(shlo: Shlo) -> None:
-    rules = EXAMPLES / "lm_head" / "vocabulary.toml"
-    result = shlo("reduce", LM_HEAD, "--mismatch-partition", "--rules", rules)
+    result = shlo("reduce", LM_HEAD, "--mismatch-partition", "--rules", VOCABULARY)
     assert result.code == EXIT_INPUT and "the test does not hold" in result.err
 
 
