@@ -57,7 +57,7 @@ _RULE = (
     "custom_call", "composite", "rule", "sizes", "reduction", "need_replication", "permutation", "blocked_propagation",
     "optional",
 )
-_FILE = ("mesh", "names", "arguments", "results", "constraints", "groups", "rules")
+_FILE = ("mesh", "arguments", "results", "constraints", "groups", "rules", "names")
 
 
 def load(path: str, mesh: Mesh | None = None) -> Rules:

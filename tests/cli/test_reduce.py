@@ -77,7 +77,7 @@ def test_command_that_does_not_hold(shlo: Shlo) -> None:
     (["--error", "x"], "--error: expected 2 arguments"),
     (["--crash", "builtin.module(cse)", "--rules", "x.toml"], "--rules and --mesh go with --mismatch-partition"),
     (["--mismatch-partition", "--mesh", "data=2"], "--mesh goes with --rules"),
-    (["--mismatch-partition", "--rules", VOCABULARY, "--mesh", "q=2"], "the mesh has no axis 'data'; it has 'q'"),
+    (["--mismatch-partition", "--rules", VOCABULARY, "--mesh", "q=2"], "the mesh has no axis 'model'; it has 'q'"),
     (["--mismatch-partition"], "the module has no mesh"),
     (["--test", "true", "--state", "/dev/null/x"], "cannot use the folder"),
 ])

@@ -207,3 +207,41 @@ def test_no_text_is_a_traceback(text: str) -> None:
 def test_texts_that_break_toml_readers(text: str) -> None:
     with pytest.raises(UserError):
         parse(text)
+
+
+def test_parts_of_regular_expressions_have_names() -> None:
+    rules = parse(MESH + """
+[names]
+into = '''wq|wk
+  |wv'''
+[[arguments]]
+regex = "^(?&into)$"
+dims = ["", "model"]
+about = "weights of attention"
+[[arguments]]
+match = "(?&into)"
+dims = ["data"]
+""")
+    named, literal = rules.arguments
+    assert named.selector.regex == "^(?:wq|wk|wv)$"
+    assert named.about == "weights of attention"
+    assert (literal.selector.match, literal.about) == ("(?&into)", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ('names = "x"\n', 2, "names takes names with parts of regular expressions"),
+        ("[names]\na = 3\n", 2, "names takes names with parts of regular expressions"),
+        ('[names]\na = "x"\n[[arguments]]\nregex = "(?&b)"\ndims = []', 5, "[names] has no 'b'; it has 'a'"),
+        ('[[arguments]]\nregex = "(?&b)"\ndims = []', 3, "[names] has no 'b'; it has none"),
+        ('[names]\na = "("\n[[arguments]]\nregex = "(?&a)"\ndims = []', 5, "not a regular expression"),
+        ('[[arguments]]\nregex = "x"\nabout = 3\ndims = []', 4, "about"),
+    ],
+)
+def test_names_that_are_not(text: str, line: int, message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        parse(MESH + text, "r.toml")
+    assert message in refused.value.message
+    assert refused.value.where is not None
+    assert (refused.value.where.file, refused.value.where.line) == ("r.toml", line)

@@ -22,7 +22,7 @@ def test_examples_can_be_read(text: str) -> None:
 
 def test_every_key_is_explained() -> None:
     keys = {*rules_file._ENTRY, *rules_file._OPS, *rules_file._RULE, *rules_file._FILE}
-    assert not [key for key in keys if not re.search(rf"`(\[\[)?{key}\b|^{key} =", PAGE, flags=re.MULTILINE)]
+    assert not [key for key in keys if not re.search(rf"`(\[\[?)?{key}\b|^{key} =", PAGE, flags=re.MULTILINE)]
 
 
 def test_presets_are_listed_with_their_meshes() -> None:
