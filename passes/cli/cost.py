@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from passes.cli.common import add_entry, whole_number
+from passes.cli.common import add_entry, annotated, whole_number
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ def _check_topology(name: str | None) -> None:
 def _programs(args: argparse.Namespace) -> list[tuple[str, Program]]:
     """What to cost: every file, under every rules file if there are any, with what tells them apart."""
     from passes.program import read
-    from passes.sharding.annotate import annotate
     from passes.sharding.import_shardings import import_shardings
     from passes.sharding.rules_file import load, parse_mesh
 
@@ -106,7 +105,7 @@ def _programs(args: argparse.Namespace) -> list[tuple[str, Program]]:
             program = read.read(file)
             import_shardings(program)
             if rules is not None:
-                annotate(program, rules, args.entry)
+                annotated(args, program, rules)
             parts = [_short(file) if len(args.files) > 1 else "", title]
             found.append((" ".join(p for p in parts if p) or _short(file), program))
     return found
