@@ -43,6 +43,27 @@ A scatter or dynamic_update_slice into a split dimension needs no communication:
 shard. Split updates are gathered, or the results reduced by the op's own region, whichever is fewer bytes; updates
 added to zeros (gradients of embeddings) are always reduced, for their sums meet others.
 """
+PADDING = """\
+## Dimensions that do not divide
+
+A dimension of 50257 over an axis of 8 is padded to 50264, by [`pad-dimensions`](passes.md) on the global program, once
+shardings are propagated and before anything is planned. The padding holds garbage, which reaches no result: it stays
+where it is in ops that compute element by element along the dimension; a sum sees -0.0 there, a maximum the lowest
+number, a product 1, a dot or convolution zeros on both sides, a scatter indices out of bounds, a division of whole
+numbers 1; indices into a padded table are clamped to its true size. Any other op gets the true size (which gathers the
+dimension). Loops carry padded values, branches return them.
+
+- An **argument or result** that its sharding does not divide is refused, with the nearest sizes that would do. With
+  `--pad-arguments` it is padded, and the side table has its `padded_shape`. The padding of arguments may hold anything
+  (`shlo verify` puts NaN there); that of results says nothing.
+- A value inside that **the user constrained** is padded.
+- What **propagation** got there is padded where that takes more work off a device than it costs: bytes of memory, a
+  byte for 100 FLOPs, against 16 for every byte that moves to another device where the true size is needed. Otherwise it
+  stays whole, also where padding would more than double it.
+
+The summary says what was padded to what, and what is whole and why. `shlo shard` alone pads nothing: it leaves such
+dimensions whole, so give `shlo partition` the rules file where they are to be padded.
+"""
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code instead. -->\n"
 
@@ -73,6 +94,8 @@ def lowering() -> str:
             "",
             "An op that is not listed runs replicated: its operands are gathered, every device runs all of it, and the",
             "summary says so. So does a listed op whose plan its guard refuses.",
+            "",
+            *PADDING.splitlines(),
             "",
             *COLLECTIVES.splitlines(),
             "",

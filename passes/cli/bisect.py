@@ -97,6 +97,7 @@ def _store(args: argparse.Namespace) -> Iterator[Store]:
 
 
 def _partitioned(args: argparse.Namespace, store: Store) -> tuple[Outcome, _Report]:
+    from passes.partition.pad_dimensions import Padding
     from passes.partition.partition import partition
     from passes.program.read import parse, read
     from passes.sharding.import_shardings import import_shardings
@@ -105,7 +106,7 @@ def _partitioned(args: argparse.Namespace, store: Store) -> tuple[Outcome, _Repo
     program = read(args.original)
     import_shardings(program)
     if rules is not None:
-        annotated(args, program, rules)
+        annotated(args, program, rules, Padding().allowed)
     report = partition(program, args.entry, trace=True)
     assert report.numbered is not None
     return _search(args, store, parse(report.numbered, args.original), program, report.side_table)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from passes.program.read import Program
     from passes.program.write import PrintOptions
     from passes.sharding.annotate import AnnotateReport
+    from passes.sharding.divisibility import Indivisible
     from passes.sharding.rules import Rules
 
 
@@ -160,15 +161,21 @@ def read_rules(args: argparse.Namespace) -> Rules | None:
     return load(args.rules, parse_mesh(args.mesh) if args.mesh is not None else None)
 
 
-def annotated(args: argparse.Namespace, program: Program, rules: Rules) -> AnnotateReport:
+def annotated(
+    args: argparse.Namespace, program: Program, rules: Rules, allowed: Indivisible | None = None
+) -> AnnotateReport:
     """Annotates ``program`` by ``rules`` and prints what the rules are about and the program has not.
+
+    Shardings that do not divide their tensor are refused where they are not ``allowed``.
 
     Raises:
       UserError: see `annotate.annotate`.
     """
     from passes.sharding.annotate import annotate
 
-    report = annotate(program, rules, args.entry)
+    from passes.sharding.divisibility import NOWHERE
+
+    report = annotate(program, rules, args.entry, allowed or NOWHERE)
     for line in report.warnings:
         print(line, file=sys.stderr)
     return report

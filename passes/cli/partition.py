@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "combine independent collectives of one kind and group into one of several operands, as long as a device puts "
         "no more than this into it (default: 0, none)"
     ))
+    parser.add_argument("--pad-arguments", action="store_true", help=(
+        "pad arguments and results whose sharding does not divide them; the side table has their padded shapes"
+    ))
     parser.add_argument("--devices", type=int, metavar="N", help="how many devices there are; the mesh must fit")
     parser.add_argument("--json", action="store_true", help="print the summary on stderr as JSON")
     add_verify(parser)
@@ -83,15 +87,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) -> Report:
+    from passes.partition.pad_dimensions import Padding
     from passes.partition.partition import Communication, partition
 
+    padding = Padding(arguments=args.pad_arguments)
     if rules is not None:
         _check_devices(args, rules.mesh.device_count)
-        annotated(args, program, rules)
+        annotated(args, program, rules, padding.allowed)
     communication = Communication(reorder_sums=not args.keep_sum_order, combine=args.combine_collectives)
     report = partition(
         program, args.entry, trace=args.trace is not None, options=propagation_options(args),
-        communication=communication,
+        communication=communication, padding=padding,
     )
     _check_devices(args, report.side_table.mesh.device_count)
     return report
@@ -122,6 +128,7 @@ def _to_json(report: Report) -> dict[str, object]:
         "collectives": [t.to_json() for t in report.traffic],
         "replicated_around": [{"op": r.op, "where": r.where, "reason": r.reason} for r in report.replicated],
         "without_rule": [{"where": str(where or ""), "message": m} for where, m in report.propagation.unruled],
+        "padding": [asdict(choice) for choice in report.padding],
         "not_split": [str(dropped) for dropped in report.propagation.dropped],
         "flat_composites": [{"name": f.name, "where": str(f.where or ""), "reason": f.reason} for f in report.flat],
         "donations_dropped": report.unaliased,

@@ -100,6 +100,16 @@ def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
     return np.ascontiguousarray(left).tobytes() == np.ascontiguousarray(right).tobytes()
 
 
+def most_visible(dtype: np.dtype[Any]) -> Any:
+    """An element of ``dtype`` that shows in what is computed from it: NaN, or the largest number."""
+    if dtype.kind == "b":
+        return True
+    try:
+        return ml_dtypes.iinfo(dtype).max
+    except ValueError:
+        return np.array(np.nan).astype(dtype)
+
+
 # XLA's CPU backend takes memory that starts on such an address as it is, without a copy.
 _ALIGNED = 64
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from passes.errors import UserError
 from passes.execute import inputs as input_kinds
-from passes.execute.arrays import TensorType, same_bits
+from passes.execute.arrays import TensorType, most_visible, same_bits
 from passes.execute.compare import BIT_EQUAL, CLOSE, Comparison, Level, Tolerance, compare
 from passes.execute.distance import Figures
 from passes.execute.exactness import rounds_nowhere
@@ -168,7 +168,7 @@ def _check_devices(needed: int, given: int | None, mesh: Mesh | None = None) -> 
 
 
 def _per_device(run: _Run, table: SideTable) -> Report:
-    shards = [cut(array, entry.sharding) for array, entry in zip(run.inputs.arrays, table.arguments, strict=True)]
+    shards = [shards_of(array, entry) for array, entry in zip(run.inputs.arrays, table.arguments, strict=True)]
     count = table.mesh.device_count
     got = run.executor.run_per_device(run.transformed, shards, count, entry=run.entry)
 
@@ -210,6 +210,15 @@ def cut(array: np.ndarray, sharding: Sharding) -> list[np.ndarray]:
     return [array[sharding.slices(device, array.shape)] for device in range(sharding.mesh.device_count)]
 
 
+def shards_of(array: np.ndarray, entry: Entry) -> list[np.ndarray]:
+    """The shards of a global argument, by device; padding is NaN, or the largest number, so that it shows if used."""
+    if entry.padded_shape is None:
+        return cut(array, entry.sharding)
+    whole = np.full(entry.padded_shape, most_visible(array.dtype), array.dtype)
+    whole[tuple(slice(0, size) for size in array.shape)] = array
+    return cut(whole, entry.sharding)
+
+
 def assemble(shards: list[np.ndarray], sharding: Sharding, shape: tuple[int, ...]) -> np.ndarray:
     """The global array of ``shape`` that ``shards`` (by device) are parts of; of replicas the first device's counts."""
     whole = np.empty(shape, shards[0].dtype)
@@ -221,14 +230,19 @@ def assemble(shards: list[np.ndarray], sharding: Sharding, shape: tuple[int, ...
 def _compare_shards(
     entry: Entry, expected: np.ndarray, shards: list[np.ndarray], claim: Callable[..., Comparison]
 ) -> Comparison:
-    """The verdict about one result that is spread over devices, including that replicas of a shard agree."""
-    whole = assemble(shards, entry.sharding, expected.shape)
+    """The verdict about one result that is spread over devices, including that replicas of a shard agree.
+
+    Padding is taken off the shards; a device may hold nothing else.
+    """
+    shape = entry.divided_shape
+    whole = assemble(shards, entry.sharding, shape)[tuple(slice(0, size) for size in expected.shape)]
     found = claim(entry.name, expected, whole)
     if not found.ok:
-        return replace(found, device=_holder(entry, found, expected.shape))
+        return replace(found, device=_holder(entry, found, shape))
     # The claim may hold for the devices that count first and fail on a replica.
     for device, shard in enumerate(shards):
-        place = entry.sharding.slices(device, expected.shape)
+        place = entry.sharding.slices(device, shape)
+        shard = shard[tuple(slice(0, max(0, size - p.start)) for p, size in zip(place, expected.shape, strict=True))]
         if same_bits(shard, whole[place]):
             continue
         replica = claim(entry.name, expected[place], shard)

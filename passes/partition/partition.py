@@ -7,7 +7,7 @@ clean up.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from passes import _mlir
@@ -20,6 +20,8 @@ from passes.partition.delay_reductions import DelayReductions
 from passes.partition.localize import localize_function
 from passes.partition.manual import dissolve, settle
 from passes.partition.outline import Composites, Flat
+from passes.partition.pad_dimensions import Padding, pad_dimensions
+from passes.partition.padding_choice import Choice, merged
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
 from passes.partition.side_table import Entry, SideTable
@@ -31,7 +33,7 @@ from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry, write
 from passes.program.read import Program
 from passes.program.walk import named, operations
-from passes.sharding.divisibility import check_signatures
+from passes.sharding.divisibility import check_signatures, drop_indivisible
 from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateOptions, PropagateReport, propagate
 from passes.sharding.tuples import NAMES
@@ -57,6 +59,7 @@ class Communication:
 
 
 _DEFAULTS = Communication()
+_PADDING = Padding()
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Report:
       axes_of_groups: The mesh axes behind each ``replica_groups`` attribute, as users write them.
       changes: What the passes over collectives did: the statistics that are not zero, ``pass.statistic`` -> count.
       flat: Composites that are none any more, because the plan does something in them that the device alone cannot.
+      padding: Which dimensions that do not divide are padded, and which are whole because that is cheaper.
       numbered: With tracing, the global program as bytecode, its ops numbered; annotated, but not yet planned.
     """
 
@@ -83,6 +87,7 @@ class Report:
     axes_of_groups: dict[Any, tuple[str, ...]]
     changes: dict[str, int]
     flat: tuple[Flat, ...] = ()
+    padding: tuple[Choice, ...] = ()
     numbered: bytes | None = None
 
     def lines(self) -> list[str]:
@@ -100,6 +105,7 @@ class Report:
         found += [f"replicated around {r.op} at {r.where}: {r.reason}" for r in self.replicated]
         found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
         found += self.propagation.advice()
+        found += map(str, self.padding)
         found += [f"not split: {dropped}" for dropped in self.propagation.dropped]
         found += [str(flat) for flat in self.flat]
         found += [f"donation dropped: '{name}' and its result have different local types" for name in self.unaliased]
@@ -127,6 +133,7 @@ def partition(
     trace: bool = False,
     options: PropagateOptions | None = None,
     communication: Communication = _DEFAULTS,
+    padding: Padding = _PADDING,
 ) -> Report:
     """Turns ``program``, which carries ``sdy`` shardings, into its per-device program in place.
 
@@ -140,6 +147,7 @@ def partition(
         as they were planned.
       options: How to propagate.
       communication: What may be done about collectives.
+      padding: Which dimensions may be padded. With padded arguments or results the side table has their padded shapes.
 
     Raises:
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
@@ -153,12 +161,12 @@ def partition(
         composites.flatten()
     runner.run(program, NORMALISE.replace("EXCEPT", ",".join(kept_whole(program))))
     # Before axes are factored, so that errors name the user's.
-    check_signatures(program)
+    check_signatures(program, padding.allowed)
     _refuse_unreduced(program)
     settle(program)
     name, prime = _the_mesh(program, factor_axes(program.module))
-    propagation = propagate(program, options)
-    side_table = _side_table(program, name, prime)
+    propagation, padded, shapes = _propagate(program, options or PropagateOptions(), padding)
+    side_table = _side_table(program, name, prime, shapes)
     number_operations(program.module)
     numbered = write.to_bytecode(program.module) if trace else None
     localizer, replicated = plan(program, prime.mesh, meshes(program.module))
@@ -176,7 +184,9 @@ def partition(
         for attr, axes in localizer.emit.axes_of_groups.items()
     }
     moved = traffic(program.module, axes_of_groups)
-    return Report(side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, flat, numbered)
+    return Report(
+        side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, flat, padded, numbered
+    )
 
 
 def _keep_only(program: Program, function: Any) -> None:
@@ -208,22 +218,52 @@ def _the_mesh(program: Program, primes: dict[str, PrimeMesh]) -> tuple[str, Prim
     return next(iter(primes.items()))
 
 
-def _side_table(program: Program, mesh_name: str, prime: PrimeMesh) -> SideTable:
+# The global shapes of arguments and of results.
+_Shapes = tuple[list[tuple[int, ...]], list[tuple[int, ...]]]
+
+
+def _propagate(
+    program: Program, options: PropagateOptions, padding: Padding
+) -> tuple[PropagateReport, tuple[Choice, ...], _Shapes]:
+    """Propagates, and pads or leaves whole what does not divide; the shapes are those from before."""
+    function = entry.find_entry(program)
+    signature = (entry.arguments(function), entry.results(function))
+    stated = frozenset(
+        (kind, value.index)
+        for kind, values in zip(("argument", "result"), signature, strict=True)
+        for value in values
+        if "sdy.sharding" in value.attributes
+    )
+    propagation = propagate(program, replace(options, keep_indivisible=True))
+    function = entry.find_entry(program)
+    shapes = tuple(
+        [tuple(_mlir.ir.RankedTensorType(value.type).shape) for value in values]
+        for values in (entry.arguments(function), entry.results(function))
+    )
+    padded = pad_dimensions(program.module.operation, function, padding, stated)
+    return replace(propagation, dropped=tuple(drop_indivisible(program))), merged(padded), (shapes[0], shapes[1])
+
+
+def _side_table(program: Program, mesh_name: str, prime: PrimeMesh, shapes: _Shapes) -> SideTable:
     function = entry.find_entry(program)
     named = {mesh_name: prime.mesh} | meshes(program.module)
 
-    def entries(values: Iterable[entry.Value]) -> tuple[Entry, ...]:
-        return tuple(_entry(v, named, prime) for v in values)
+    def entries(values: Iterable[entry.Value], shapes: list[tuple[int, ...]]) -> tuple[Entry, ...]:
+        return tuple(_entry(v, shape, named, prime) for v, shape in zip(values, shapes, strict=True))
 
-    return SideTable(prime.original, entries(entry.arguments(function)), entries(entry.results(function)))
+    arguments, results = entry.arguments(function), entry.results(function)
+    return SideTable(prime.original, entries(arguments, shapes[0]), entries(results, shapes[1]))
 
 
-def _entry(value: entry.Value, named: dict[str, Mesh], prime: PrimeMesh) -> Entry:
+def _entry(value: entry.Value, shape: tuple[int, ...], named: dict[str, Mesh], prime: PrimeMesh) -> Entry:
     type = _mlir.ir.RankedTensorType(value.type)
-    shape = tuple(type.shape)
+    padded = tuple(type.shape)
     attr = value.attributes.get("sdy.sharding")
-    sharding = sharding_from_attr(attr, named) if attr is not None else Sharding(prime.mesh, ((),) * len(shape))
-    return Entry(value.index, value.name, str(type.element_type), shape, prime.restore(sharding))
+    sharding = sharding_from_attr(attr, named) if attr is not None else Sharding(prime.mesh, ((),) * len(padded))
+    return Entry(
+        value.index, value.name, str(type.element_type), shape, prime.restore(sharding),
+        padded if padded != shape else None,
+    )
 
 
 # -- after lowering ----------------------------------------------------------------------------------------------------

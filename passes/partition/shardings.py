@@ -71,9 +71,23 @@ class ShardingMap:
         if sharding is None:
             return None
         names = frozenset(manual)
-        free = Sharding(self.mesh, tuple(tuple(a for a in axes if a.name not in names) for axes in sharding.dims))
+        return self._with_dims(attr, (tuple(a for a in axes if a.name not in names) for axes in sharding.dims))
+
+    def whole_along(self, attr: Any, dims: Iterable[int]) -> Any:
+        """How a value that lies as ``attr`` says lies with these dimensions whole."""
+        sharding, whole = self.parse(attr), frozenset(dims)
+        if sharding is None:
+            return None
+        return self._with_dims(attr, (() if d in whole else axes for d, axes in enumerate(sharding.dims)))
+
+    def along(self, attr: Any, dim: int) -> Any:
+        """How one row lies along dimension ``dim`` of a value that lies as ``attr`` says."""
+        sharding = self.parse(attr)
+        return None if sharding is None else self._with_dims(attr, sharding.dims[dim : dim + 1])
+
+    def _with_dims(self, attr: Any, dims: Iterable[Axes]) -> Any:
         mesh = _mlir.ir.FlatSymbolRefAttr(_mlir.sdy.TensorShardingAttr(attr).mesh_or_ref).value
-        return sharding_to_attr(mesh, free)
+        return sharding_to_attr(mesh, Sharding(self.mesh, tuple(dims)))
 
     def record(self, value: Any, attr: Any) -> None:
         """Remembers that ``value`` lies as ``attr`` says; ``None`` or a replicated one leaves no trace."""

@@ -14,7 +14,7 @@ from typing import Any
 from passes.errors import UserError, Where
 from passes.sharding.mesh import Axis, Mesh, Sharding
 
-VERSION = 1
+VERSION = 2
 _PART = re.compile(r"(?P<name>.+):\((?P<pre>\d+)\)(?P<size>\d+)")
 
 
@@ -23,6 +23,8 @@ class Entry:
     """One argument or result: its global type and how it is sharded.
 
     ``dtype`` is MLIR's element type (``f32``, ``bf16``, ``i1``, ``complex<f32>``); shapes are in elements.
+    ``padded_shape`` is there where the global shape does not divide: what ``sharding`` cuts then, with more elements at
+    the end of some dimensions. What is in those does not matter in arguments, and says nothing in results.
     """
 
     index: int
@@ -30,11 +32,17 @@ class Entry:
     dtype: str
     global_shape: tuple[int, ...]
     sharding: Sharding
+    padded_shape: tuple[int, ...] | None = None
+
+    @property
+    def divided_shape(self) -> tuple[int, ...]:
+        """The shape that ``sharding`` cuts."""
+        return self.padded_shape or self.global_shape
 
     @property
     def local_shape(self) -> tuple[int, ...]:
         """The shape one device holds."""
-        return self.sharding.local_shape(self.global_shape)
+        return self.sharding.local_shape(self.divided_shape)
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "dtype": entry.dtype,
         "global_shape": list(entry.global_shape),
+        "padded_shape": list(entry.divided_shape),
         "local_shape": list(entry.local_shape),
         "dims": [[axis.text(entry.sharding.mesh) for axis in axes] for axes in entry.sharding.dims],
     }
@@ -95,14 +104,16 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
 
 def _entry_from_json(data: dict[str, Any], mesh: Mesh) -> Entry:
     dims = tuple(tuple(axis_from_text(text, mesh) for text in axes) for axes in data["dims"])
-    if len(dims) != len(data["global_shape"]):
+    if not len(dims) == len(data["global_shape"]) == len(data["padded_shape"]):
         raise ValueError(f"{data['name']} has {len(data['global_shape'])} dimensions and {len(dims)} shardings")
+    shape, padded = (tuple(int(size) for size in data[key]) for key in ("global_shape", "padded_shape"))
     return Entry(
         int(data["index"]),
         str(data["name"]),
         str(data["dtype"]),
-        tuple(int(s) for s in data["global_shape"]),
+        shape,
         Sharding(mesh, dims),
+        padded if padded != shape else None,
     )
 
 

@@ -22,6 +22,7 @@ OWN_PASSES = {
     "keep-propagation-edges": "passes.sharding.keep_edges:KeepEdges",
     "cancel-moves": "passes.partition.cancel_moves:CancelMoves",
     "combine-collectives": "passes.partition.combine_collectives:CombineCollectives",
+    "pad-dimensions": "passes.partition.pad_dimensions:PadDimensions",
     "delay-reductions": "passes.partition.delay_reductions:DelayReductions",
 }
 

@@ -13,6 +13,7 @@ from passes.errors import UserError, Where
 from passes.program.entry import Value, arguments, find_entry, results, symbol_name
 from passes.program.read import Program
 from passes.sharding import constraints, layout, tuples, user_rules
+from passes.sharding.divisibility import NOWHERE, Indivisible
 from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes
 from passes.sharding.op_selection import LISTED, Operations, type_pattern, type_text
 from passes.sharding.rules import Constraint, Entry, Rules
@@ -52,11 +53,14 @@ class AnnotateReport:
     warnings: tuple[str, ...] = ()
 
 
-def annotate(program: Program, rules: Rules, entry: str | None = None) -> AnnotateReport:
+def annotate(
+    program: Program, rules: Rules, entry: str | None = None, allowed: Indivisible = NOWHERE
+) -> AnnotateReport:
     """Annotates ``program``, whose entry function is the one named ``entry`` if given, in place.
 
     Values no rule selects keep the annotation they have, or stay open to propagation. Tuples among the arguments and
-    results are dissolved first, so that their elements have names: ``state[1]``.
+    results are dissolved first, so that their elements have names: ``state[1]``. Shardings that do not divide their
+    tensor are refused where they are not ``allowed``.
 
     Raises:
       UserError: an entry selects nothing, has another number of dimensions than its tensor, or shards a dimension that
@@ -67,10 +71,10 @@ def annotate(program: Program, rules: Rules, entry: str | None = None) -> Annota
     function = find_entry(program, entry)
     inputs, ops = arguments(function), Operations(program)
     chosen = {
-        "arg_attrs": _choose(inputs, rules.arguments, "argument", rules.mesh),
-        "res_attrs": _choose(results(function), rules.results, "result", rules.mesh),
+        "arg_attrs": _choose(inputs, rules.arguments, "argument", rules.mesh, allowed),
+        "res_attrs": _choose(results(function), rules.results, "result", rules.mesh, allowed),
     }
-    constrained = constraints.choose(ops, rules.constraints, rules.mesh)
+    constrained = constraints.choose(ops, rules.constraints, rules.mesh, allowed)
     groups = constraints.choose_groups(ops, inputs, function.regions[0].blocks[0], rules.groups)
     ruled = user_rules.choose(program, rules.rules)
     entries = [choice.entry for choices in chosen.values() for choice in choices if choice.entry is not None]
@@ -142,14 +146,17 @@ class _Choice:
         return layout.sharding(self.entry.layout, mesh, self.value.type.rank)
 
 
-def _choose(values: list[Value], entries: tuple[Entry, ...], noun: str, mesh: Mesh) -> list[_Choice]:
+def _choose(
+    values: list[Value], entries: tuple[Entry, ...], noun: str, mesh: Mesh, allowed: Indivisible
+) -> list[_Choice]:
     winner: dict[int, Entry] = {}
     for entry in entries:
         winner.update(dict.fromkeys(_select(values, entry, noun), entry))
     choices = [_Choice(v, winner.get(v.index)) for v in values]
     for value, entry in ((c.value, c.entry) for c in choices if c.entry is not None):
-        if (problem := layout.misfit(entry.layout, mesh, value.type)) is not None:
-            raise UserError(f"{noun} {value.index} '{value.name}' {problem}", entry.where)
+        if (problem := layout.misfit(entry.layout, mesh, value.type, allowed.signature)) is not None:
+            advice = allowed.advice if layout.misfit(entry.layout, mesh, value.type, indivisible=True) is None else ""
+            raise UserError(f"{noun} {value.index} '{value.name}' {problem}{advice}", entry.where)
     return choices
 
 

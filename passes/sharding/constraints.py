@@ -20,6 +20,7 @@ from passes.program.read import Program
 from passes.program.types import i64_attr
 from passes.program.walk import operations
 from passes.sharding import layout
+from passes.sharding.divisibility import Indivisible
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_selection import Operations, type_text
 from passes.sharding.rules import Constraint, Group, glob
@@ -35,7 +36,9 @@ class Constrained:
     entry: Constraint
 
 
-def choose(ops: Operations, entries: tuple[Constraint, ...], mesh: Mesh) -> list[Constrained]:
+def choose(
+    ops: Operations, entries: tuple[Constraint, ...], mesh: Mesh, allowed: Indivisible
+) -> list[Constrained]:
     """For each value that entries select the last of them.
 
     Raises:
@@ -45,7 +48,7 @@ def choose(ops: Operations, entries: tuple[Constraint, ...], mesh: Mesh) -> list
     for entry in entries:
         chosen.update(dict.fromkeys(ops.select(entry.selector, entry.where, entry.optional), entry))
     for value, entry in chosen.items():
-        if (problem := layout.misfit(entry.layout, mesh, value.type)) is not None:
+        if (problem := layout.misfit(entry.layout, mesh, value.type, allowed.inside)) is not None:
             op = value.owner
             title = f"the result of '{op.name}' at {ops.program.where(op) or ops.program.source}"
             raise UserError(f"{title} {problem}", entry.where)

@@ -49,6 +49,24 @@ class Dropped:
         return f"{self.value} ({shape}): dimension {self.dim} of {self.shape[self.dim]} does not divide by {axes}"
 
 
+@dataclass(frozen=True)
+class Indivisible:
+    """Where shardings that do not divide their tensor are allowed.
+
+    Attributes:
+      signature: In arguments and results.
+      inside: In what users constrain inside of the program.
+      advice: What to say where they are not, behind the nearest choices.
+    """
+
+    signature: bool = False
+    inside: bool = False
+    advice: str = ""
+
+
+NOWHERE = Indivisible()
+
+
 def explain_indivisible(type: Any, sharding: Sharding) -> str | None:
     """Why a tensor of ``type`` cannot lie as ``sharding`` says; ``None`` if it can.
 
@@ -86,7 +104,7 @@ def _nearest_choices(size: int, shards: int) -> str:
     return f"a size of {sizes} would do, or {counts} shards"
 
 
-def check_signatures(program: Program) -> None:
+def check_signatures(program: Program, allowed: Indivisible = NOWHERE) -> None:
     """Checks that arguments and results of public functions have static shapes that their shardings divide.
 
     Raises:
@@ -97,20 +115,21 @@ def check_signatures(program: Program) -> None:
         if not is_private(function) and not is_declaration(function):
             for noun, values in (("argument", arguments(function)), ("result", results(function))):
                 for value in values:
-                    problem = _problem(value, named)
+                    problem = _problem(value, named, allowed)
                     if problem is not None:
                         title = f"{noun} {value.index} '{value.name}' of @{symbol_name(function)}"
                         raise program.error(f"{title} {problem}", function)
 
 
-def _problem(value: Value, named: dict[str, Mesh]) -> str | None:
+def _problem(value: Value, named: dict[str, Mesh], allowed: Indivisible) -> str | None:
     if not isinstance(value.type, _mlir.ir.RankedTensorType):
         return None
     if not value.type.has_static_shape:
         return f"has the dynamic shape {shape_text(value.type)}; make it static first (--stablehlo-refine-arguments)"
-    if SHARDING not in value.attributes:
+    if SHARDING not in value.attributes or allowed.signature:
         return None
-    return explain_indivisible(value.type, sharding_from_attr(value.attributes[SHARDING], named))
+    found = explain_indivisible(value.type, sharding_from_attr(value.attributes[SHARDING], named))
+    return f"{found}{allowed.advice}" if found is not None else None
 
 
 def drop_indivisible(program: Program) -> list[Dropped]:

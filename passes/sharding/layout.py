@@ -15,14 +15,17 @@ def sharding(layout: Layout, mesh: Mesh, rank: int) -> Sharding:
     return Sharding(mesh, tuple(tuple(mesh.axis(a) for a in dim.axes) for dim in _dims(layout, rank)))
 
 
-def misfit(layout: Layout, mesh: Mesh, type: Any) -> str | None:
-    """Why a tensor of ``type`` cannot lie as ``layout`` says, to go behind its name; ``None`` if it can."""
+def misfit(layout: Layout, mesh: Mesh, type: Any, indivisible: bool = False) -> str | None:
+    """Why a tensor of ``type`` cannot lie as ``layout`` says, to go behind its name; ``None`` if it can.
+
+    ``indivisible`` allows dimensions that their axes do not divide.
+    """
     if not isinstance(type, _mlir.ir.RankedTensorType):
         return "is no tensor with a known rank; it cannot be sharded"
     if len(layout.dims) > type.rank or (len(layout.dims) < type.rank and not layout.may_be_short):
         rank = f"{type.rank} dimension{'' if type.rank == 1 else 's'}"
         return f"has shape {shape_text(type)}, that is {rank}, but dims has {len(layout.dims)}"
-    return explain_indivisible(type, sharding(layout, mesh, type.rank))
+    return None if indivisible else explain_indivisible(type, sharding(layout, mesh, type.rank))
 
 
 def to_attr(layout: Layout, mesh: Mesh, mesh_name: str, rank: int) -> Any:

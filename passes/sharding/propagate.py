@@ -26,7 +26,7 @@ from passes.program.entry import find_entry
 from passes.program.read import Program
 from passes.program.walk import named, operations
 from passes.sharding import branches, composites, decouple, function_names, signature, tuples
-from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible
+from passes.sharding.divisibility import NOWHERE, Dropped, Indivisible, check_signatures, drop_indivisible
 from passes.sharding.keep_edges import KeepEdges
 from passes.sharding.mesh import meshes
 from passes.sharding.op_rules import RULE, populate
@@ -72,12 +72,15 @@ class PropagateOptions:
         where both are in one tensor (aggressive).
       reshards: Writes sharding constraints, and what calls need, as ``sdy.reshard``, from which the partition stage
         plans. Without it they are ``sdy.sharding_constraint``, which is what XLA and JAX read.
+      keep_indivisible: Leaves axes on dimensions that they do not divide, for the caller to pad, drop or refuse, in
+        signatures too.
     """
 
     keep_sharding_rules: bool = False
     conservative: bool = False
     strategy: str = "aggressive"
     reshards: bool = True
+    keep_indivisible: bool = False
 
     def for_shardy(self) -> str:
         """The options of Shardy's propagation passes."""
@@ -124,28 +127,30 @@ def propagate(
     """
     options = options or PropagateOptions()
     function = find_entry(program, entry)
-    with _prepared(program):
+    with _prepared(program, Indivisible(signature=options.keep_indivisible)):
         with function_names.entry_as_main(program, function):
             unruled, entries = _run_shardy(program, options)
         decouple.merge(_tidy(program, options))
         signature.close(program)
-    return PropagateReport(unruled, tuple(drop_indivisible(program)), entries)
+    dropped = () if options.keep_indivisible else tuple(drop_indivisible(program))
+    return PropagateReport(unruled, dropped, entries)
 
 
 @contextmanager
-def _prepared(program: Program) -> Iterator[None]:
+def _prepared(program: Program, allowed: Indivisible = NOWHERE) -> Iterator[None]:
     """Takes apart what propagation does not see as it is, so that the body can propagate over ``program``.
 
     Whoever propagates, for the result or to say why it is so, does so in here: neither can see another program. What is
     a call or a case in the body is a composite or an if again afterwards.
 
     Raises:
-      UserError: an argument or result of a public function is sharded over axes that do not divide it.
+      UserError: an argument or result of a public function is sharded over axes that do not divide it, where
+        that is not ``allowed``.
     """
     special = named(program.module, _SPECIAL)
     if tuples.dissolve(program, special):
         special = named(program.module, _SPECIAL)
-    check_signatures(program)
+    check_signatures(program, allowed)
     ifs, found = ([op for op in special if op.name == name] for name in (branches.IF, composites.COMPOSITE))
     if meshes(program.module):
         decouple.decouple(special)

@@ -55,7 +55,9 @@ BAD = {
         f"{MESH}func.func private @f(tensor<8xf32>) -> tensor<8xf32>\n{MAIN}{CALL}", "@f, which has no body"
     ),
     "a dimension that does not divide": (
-        RETURN.replace("8xf32", "10xf32"), "does not divide by axis 'x' of size 4"
+        RETURN.replace("8xf32", "10xf32"),
+        "does not divide by axis 'x' of size 4; a size of 8 or 12 would do, or 2 or 5 shards; or pad it with "
+        "--pad-arguments",
     ),
     "a dynamic shape": (RETURN.replace("8xf32", "?xf32"), "needs static shapes"),
     "an unknown mesh": (f"{MAIN}  return %a : tensor<8xf32>\n}}", "unknown mesh"),
@@ -86,3 +88,32 @@ def test_a_mesh_larger_than_the_devices(shlo) -> None:  # type: ignore[no-untype
     result = shlo("partition", MODEL, "--rules", RULES, "--devices", "4")
     assert (result.code, result.out) == (1, "")
     assert result.err == "shlo: error: the mesh needs 8 devices and --devices says there are 4\n"
+
+
+def test_arguments_that_do_not_divide_are_padded_on_request(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rules, out = tmp_path / "three.toml", tmp_path / "out.mlir"
+    rules.write_text((EXAMPLES / "decoder" / "dp.toml").read_text().replace("data = 8", "data = 3"))
+    refused = shlo("partition", MODEL, "--rules", rules, "-o", out)
+    assert refused.code == 1 and refused.err.endswith("; or pad it with --pad-arguments\n") and not out.exists()
+    assert "does not divide by axis 'data' of size 3" in refused.err
+    result = shlo("partition", MODEL, "--rules", rules, "--pad-arguments", "--verify", "-o", out)
+    assert result.code == 0, result.err
+    assert "padded: dimension of 8 to 9 for 3 shards" in result.err and "1 of 1 results equal" in result.err
+    table = json.loads((tmp_path / "out.side.json").read_text())
+    assert [(e["global_shape"][0], e["padded_shape"][0], e["local_shape"][0]) for e in table["results"]] == [(8, 9, 3)]
+    # The files say everything that a later check needs.
+    assert shlo("verify", MODEL, out).code == 0
+
+
+def test_a_constraint_that_does_not_divide_is_padded(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rules = tmp_path / "logits.toml"
+    rules.write_text(
+        'mesh = { model = 3 }\n[[constraints]]\nop = "dot_general"\ntype = "*512*"\ndims = ["", "", "model"]\n'
+    )
+    head = EXAMPLES / "lm_head" / "forward.mlir"
+    result = shlo("partition", head, "--rules", rules, "--verify", "--json", "-o", tmp_path / "out.mlir")
+    assert result.code == 0, result.err
+    summary = json.loads(result.err.splitlines()[0])
+    assert [(c["size"], c["padded"], c["shards"], c["reason"]) for c in summary["padding"]] == [(512, 513, 3, "")]
+    # Arguments and results stay what they are.
+    assert len(summary["not_split"]) == 2

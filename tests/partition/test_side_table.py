@@ -27,7 +27,7 @@ def test_local_shapes_are_written_for_runtimes() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"version": 2}', '{"version": 1}', TABLE.to_json().replace('"x"', '"q"', 1),
+    ["", "{", "[]", '{"version": 1}', '{"version": 2}', TABLE.to_json().replace('"x"', '"q"', 1),
      TABLE.to_json().replace("y:(1)2", "z"), TABLE.to_json().replace('"dims": []', '"dims": [[]]')],
 )
 def test_damage_is_a_user_error(text: str) -> None:
