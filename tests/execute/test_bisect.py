@@ -15,6 +15,7 @@ from passes.execute.bisect import search
 from passes.execute.findings import Finding
 from passes.execute.store import Store
 from passes.execute.walk import Mode
+from passes.partition.pad_dimensions import Padding
 from passes.partition.partition import Report, partition
 from passes.program import entry, read
 from passes.program.read import Program
@@ -166,3 +167,23 @@ def test_a_fault_is_found_where_it_is(fault: Callable[[Program], int], mode: Mod
     assert (found.index, found.op_name) == (index, _block(traced[1])[index].name)
     assert found.reproduction is not None
     assert not same_bits(np.stack(found.reproduction.expected), np.stack(found.reproduction.got))
+
+
+SEVEN = """
+sdy.mesh @mesh = <["x"=4]>
+func.func @main(%a: tensor<7x6xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}, %b: tensor<7x6xf32>)
+    -> (tensor<6x6xf32>, tensor<7x6xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}) {
+  %0 = stablehlo.exponential %a : tensor<7x6xf32>
+  %1 = stablehlo.dot_general %0, %b, contracting_dims = [0] x [0]
+    : (tensor<7x6xf32>, tensor<7x6xf32>) -> tensor<6x6xf32>
+  return %1, %0 : tensor<6x6xf32>, tensor<7x6xf32>
+}
+"""
+
+
+def test_a_padded_program_is_compared_with_the_padded_global_one(store: Store) -> None:
+    program = read.parse(SEVEN)
+    report = partition(program, trace=True, padding=Padding(arguments=True))
+    assert report.numbered is not None and report.side_table.arguments[0].padded_shape == (8, 6)
+    outcome = search(read.parse(report.numbered), program, report.side_table, store=store)
+    assert outcome.finding is None and outcome.checked > 4

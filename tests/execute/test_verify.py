@@ -269,3 +269,40 @@ def test_shards_put_together_are_the_whole(dims: tuple) -> None:
     array = np.arange(64).reshape(8, 8)
     sharding = Sharding(MESH, dims)
     np.testing.assert_array_equal(assemble(cut(array, sharding), sharding, array.shape), array)
+
+
+HALVES = Mesh((("x", 2),))
+PADDED = SideTable(
+    HALVES,
+    (Entry(0, "a", "f32", (7,), Sharding(HALVES, ((HALVES.axis("x"),),)), (8,)),),
+    (
+        Entry(0, "negated", "f32", (7,), Sharding(HALVES, ((HALVES.axis("x"),),)), (8,)),
+        Entry(1, "first", "f32", (), Sharding(HALVES, ())),
+    ),
+)
+
+
+def first_and_negated(size: int, taken: int) -> Program:
+    """Negates an argument of ``size``, and adds up its first ``taken`` elements."""
+    type = f"tensor<{size}xf32>"
+    return parse(f"""
+  func.func @main(%a: {type}) -> ({type}, tensor<f32>) {{
+    %n = stablehlo.negate %a : {type}
+    %s = stablehlo.slice %a [0:{taken}] : ({type}) -> tensor<{taken}xf32>
+    %zero = stablehlo.constant dense<0.0> : tensor<f32>
+    %t = stablehlo.reduce(%s init: %zero) applies stablehlo.add across dimensions = [0]
+      : (tensor<{taken}xf32>, tensor<f32>) -> tensor<f32>
+    return %n, %t : {type}, tensor<f32>
+  }}""")
+
+
+def test_padding_is_taken_off_results() -> None:
+    # Device 1 ends with padding; what it has first it shares with nobody, so only the first result can be right.
+    report = verify(first_and_negated(7, 1), first_and_negated(4, 1), PADDED, level=BIT_EQUAL)
+    assert report.results[0].ok and report.results[0].figures.nan == 0
+    assert [r.name for r in report.results if not r.ok] == ["first"] and report.results[1].device == 1
+
+
+def test_padding_that_gets_out_is_caught() -> None:
+    report = verify(first_and_negated(7, 4), first_and_negated(4, 4), PADDED, level=BIT_EQUAL)
+    assert not report.results[1].ok and "nan" in "\n".join(report.lines()).lower()
