@@ -165,7 +165,7 @@ def partition(
     _refuse_unreduced(program)
     settle(program)
     name, prime = _the_mesh(program, factor_axes(program.module))
-    propagation, padded, shapes = _propagate(program, options or PropagateOptions(), padding)
+    propagation, padded, shapes = _propagate(program, options or PropagateOptions(), padding, prime)
     side_table = _side_table(program, name, prime, shapes)
     number_operations(program.module)
     numbered = write.to_bytecode(program.module) if trace else None
@@ -223,7 +223,7 @@ _Shapes = tuple[list[tuple[int, ...]], list[tuple[int, ...]]]
 
 
 def _propagate(
-    program: Program, options: PropagateOptions, padding: Padding
+    program: Program, options: PropagateOptions, padding: Padding, prime: PrimeMesh
 ) -> tuple[PropagateReport, tuple[Choice, ...], _Shapes]:
     """Propagates, and pads or leaves whole what does not divide; the shapes are those from before."""
     function = entry.find_entry(program)
@@ -241,7 +241,11 @@ def _propagate(
         for values in (entry.arguments(function), entry.results(function))
     )
     padded = pad_dimensions(program.module.operation, function, padding, stated)
-    return replace(propagation, dropped=tuple(drop_indivisible(program))), merged(padded), (shapes[0], shapes[1])
+    dropped = tuple(
+        replace(d, axes=tuple(axis.text(prime.original) for axis in prime.restore_axes(d.axes)))
+        for d in drop_indivisible(program)
+    )
+    return replace(propagation, dropped=dropped), merged(padded), (shapes[0], shapes[1])
 
 
 def _side_table(program: Program, mesh_name: str, prime: PrimeMesh, shapes: _Shapes) -> SideTable:
