@@ -172,7 +172,6 @@ def annotated(
       UserError: see `annotate.annotate`.
     """
     from passes.sharding.annotate import annotate
-
     from passes.sharding.divisibility import NOWHERE
 
     report = annotate(program, rules, args.entry, allowed or NOWHERE)
