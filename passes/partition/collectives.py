@@ -7,6 +7,7 @@ major axis first, which is the order in which shards concatenate.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,14 +32,18 @@ class Emitter:
       manual: Axes along which devices hold different data whatever shardings say: those of the manual computations
         around the point.
       axes_of_groups: The axes behind each ``replica_groups`` attribute made so far.
+      fetched: How often what an op reads of a split dimension was there (``local``), or came in strips from other
+        shards (``strips``) or by gathering the dimension (``gathered``).
     """
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         self.manual: Axes = ()
         self.axes_of_groups: dict[Any, Axes] = {}
+        self.fetched: Counter[str] = Counter()
         self._channel = 0
         self._groups: dict[Axes, Any] = {}
+        self._members: dict[Axes, list[list[int]]] = {}
         # One partition_id per block: a value of an outer block captured by a loop body would change the loop's type.
         self._indices: dict[tuple[Any, Axes], Any] = {}
 
@@ -55,7 +60,7 @@ class Emitter:
         """The part of ``value`` this device keeps when its dimensions are split further over ``dims``."""
         ir = _mlir.ir
         type = ir.RankedTensorType(value.type)
-        sizes = [size // _count(axes) for size, axes in zip(type.shape, dims, strict=True)]
+        sizes = [size // count_shards(axes) for size, axes in zip(type.shape, dims, strict=True)]
         if sizes == list(type.shape):
             return value
         starts = [
@@ -83,7 +88,7 @@ class Emitter:
     def all_to_all(self, value: Any, source: int, target: int, axes: Axes, point: Any, location: Any) -> Any:
         """Moves ``axes`` from dimension ``source`` (becomes whole) to dimension ``target`` (becomes split)."""
         ir = _mlir.ir
-        type, count = ir.RankedTensorType(value.type), _count(axes)
+        type, count = ir.RankedTensorType(value.type), count_shards(axes)
         shape = list(type.shape)
         shape[source] *= count
         shape[target] //= count
@@ -99,9 +104,13 @@ class Emitter:
 
     def permute(self, value: Any, source: Sharding, target: Sharding, point: Any, location: Any) -> Any:
         """collective_permute between two shardings with equal local shapes."""
-        pairs = np.array(permutation(self.mesh, source, target, self.manual), dtype=np.int64)
+        return self.exchange(value, permutation(self.mesh, source, target, self.manual), point, location)
+
+    def exchange(self, value: Any, pairs: Sequence[tuple[int, int]], point: Any, location: Any) -> Any:
+        """collective_permute along (source device, target device) ``pairs``; zeros where no pair ends."""
+        table = np.array(sorted(pairs), dtype=np.int64)
         attributes = {
-            "source_target_pairs": _mlir.ir.DenseElementsAttr.get(pairs, context=self._context),
+            "source_target_pairs": _mlir.ir.DenseElementsAttr.get(table, context=self._context),
             "channel_handle": self.channel_handle(),
         }
         return self._collective("stablehlo.collective_permute", value, value.type, attributes, point, location)
@@ -111,7 +120,7 @@ class Emitter:
     def all_reduce(self, value: Any, axes: Axes, kind: str, point: Any, location: Any) -> Any:
         """all_reduce over ``axes`` with the op ``kind`` (``stablehlo.add``, ...) as its body."""
         attributes = self._grouped(axes)
-        return self._reduction("stablehlo.all_reduce", value, value.type, attributes, kind, point, location)
+        return self._reduction("stablehlo.all_reduce", [value], value.type, attributes, kind, point, location)
 
     def reduce_scatter(self, value: Any, dims: Sequence[Axes], kind: str, point: Any, location: Any) -> Any:
         """reduce_scatter along every dimension with axes in ``dims``; each device keeps its part of the result."""
@@ -120,11 +129,18 @@ class Emitter:
                 continue
             type = _mlir.ir.RankedTensorType(value.type)
             shape = list(type.shape)
-            shape[dim] //= _count(axes)
+            shape[dim] //= count_shards(axes)
             attributes = {"scatter_dimension": i64_attr(dim), **self._grouped(axes)}
             result = tensor_type(shape, type.element_type)
-            value = self._reduction("stablehlo.reduce_scatter", value, result, attributes, kind, point, location)
+            value = self._reduction("stablehlo.reduce_scatter", [value], result, attributes, kind, point, location)
         return value
+
+    def reduce(self, value: Any, initial: Any, dim: int, kind: str, point: Any, location: Any) -> Any:
+        """reduce along ``dim`` on this device, with the op ``kind`` as its body."""
+        type = _mlir.ir.RankedTensorType(value.type)
+        result = tensor_type([n for d, n in enumerate(type.shape) if d != dim], type.element_type)
+        dims = {"dimensions": _mlir.ir.DenseI64ArrayAttr.get([dim], self._context)}
+        return self._reduction("stablehlo.reduce", [value, initial], result, dims, kind, point, location)
 
     # -- this device's place -----------------------------------------------------------------------------------------
 
@@ -198,7 +214,7 @@ class Emitter:
     def _all_gather(self, value: Any, dim: int, axes: Axes, point: Any, location: Any) -> Any:
         type = _mlir.ir.RankedTensorType(value.type)
         shape = list(type.shape)
-        shape[dim] *= _count(axes)
+        shape[dim] *= count_shards(axes)
         attributes = {"all_gather_dim": i64_attr(dim), **self._grouped(axes)}
         result = tensor_type(shape, type.element_type)
         return self._collective("stablehlo.all_gather", value, result, attributes, point, location)
@@ -216,15 +232,22 @@ class Emitter:
         return self.create("stablehlo.constant", [], type, attributes, point, location)
 
     def _reduction(
-        self, name: str, value: Any, result: Any, attributes: dict[str, Any], kind: str, point: Any, location: Any
+        self,
+        name: str,
+        operands: list[Any],
+        result: Any,
+        attributes: dict[str, Any],
+        kind: str,
+        point: Any,
+        location: Any,
     ) -> Any:
         ir = _mlir.ir
         if 0 in ir.RankedTensorType(result).shape:
             return self._empty(result, point, location)
         op = ir.Operation.create(
-            name, results=[result], operands=[value], attributes=attributes, regions=1, loc=location, ip=point
+            name, results=[result], operands=operands, attributes=attributes, regions=1, loc=location, ip=point
         )
-        scalar = tensor_type([], ir.RankedTensorType(value.type).element_type)
+        scalar = tensor_type([], ir.RankedTensorType(operands[0].type).element_type)
         block = op.regions[0].blocks.append(scalar, scalar, arg_locs=[location, location])
         inner = ir.InsertionPoint(block)
         reduced = self.create(kind, list(block.arguments), scalar, {}, inner, location)
@@ -252,10 +275,16 @@ class Emitter:
 
     def _replica_groups(self, axes: Axes) -> Any:
         if axes not in self._groups:
-            groups = np.array(self.mesh.groups(axes), dtype=np.int64)
+            groups = np.array(self.members(axes), dtype=np.int64)
             self._groups[axes] = _mlir.ir.DenseElementsAttr.get(groups, context=self._context)
             self.axes_of_groups[self._groups[axes]] = axes
         return self._groups[axes]
+
+    def members(self, axes: Axes) -> list[list[int]]:
+        """The devices that hold the shards made by ``axes``, in shard order, for each position on the other axes."""
+        if axes not in self._members:
+            self._members[axes] = self.mesh.groups(axes)
+        return self._members[axes]
 
     def channel_handle(self) -> Any:
         """A channel that no other collective has."""
@@ -291,7 +320,8 @@ def common_prefix(a: Axes, b: Axes) -> Axes:
     return a[:length]
 
 
-def _count(axes: Axes) -> int:
+def count_shards(axes: Axes) -> int:
+    """Into how many shards ``axes`` cut a dimension."""
     count = 1
     for axis in axes:
         count *= axis.size

@@ -116,3 +116,34 @@ def neutral(type: Any, kind: str = "stablehlo.add") -> Any:
         number = "1.0" if one else "-0.0"
         value = f"({number}, {'0.0' if one else number})" if isinstance(element, _mlir.ir.ComplexType) else number
     return _mlir.ir.Attribute.parse(f"dense<{value}> : {type}", _mlir.context())
+
+
+def zero(type: Any) -> Any:
+    """The splat of ``type`` whose bits are all zero, which is what a device receives that nobody sends to."""
+    element = _mlir.ir.RankedTensorType(type).element_type
+    if isinstance(element, _mlir.ir.IntegerType):
+        value = "0" if element.width > 1 else "false"
+    else:
+        value = "(0.0, 0.0)" if isinstance(element, _mlir.ir.ComplexType) else "0.0"
+    return _mlir.ir.Attribute.parse(f"dense<{value}> : {type}", _mlir.context())
+
+
+def is_zero(value: Any) -> bool:
+    """Whether ``value`` is a constant of the attribute `zero` makes."""
+    owner = value.owner
+    if isinstance(owner, _mlir.ir.Block) or owner.operation.name != "stablehlo.constant":
+        return False
+    try:
+        return bool(owner.operation.attributes["value"] == zero(value.type))
+    except TypeError:
+        # The bindings do not hand out attributes of complex numbers.
+        return False
+
+
+def uniform(value: Any) -> Any:
+    """The scalar that ``value`` was broadcast from, ``None`` if it was not."""
+    owner = value.owner
+    if isinstance(owner, _mlir.ir.Block) or owner.operation.name != "stablehlo.broadcast_in_dim":
+        return None
+    source = owner.operation.operands[0]
+    return None if _mlir.ir.RankedTensorType(source.type).rank else source

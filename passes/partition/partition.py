@@ -7,7 +7,7 @@ clean up.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from passes import _mlir
@@ -24,6 +24,7 @@ from passes.partition.pad_dimensions import Padding, pad_dimensions
 from passes.partition.padding_choice import Choice, merged
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
+from passes.partition.rolls import rewrite_shifts
 from passes.partition.side_table import Entry, SideTable
 from passes.partition.summary import Traffic, traffic
 from passes.partition.trace import number_operations, remove_marks, write_shardings
@@ -61,6 +62,8 @@ class Communication:
 _DEFAULTS = Communication()
 _PADDING = Padding()
 
+_WAYS = {"strips": "in strips from other shards", "gathered": "by gathering it", "local": "from the shard itself"}
+
 
 @dataclass(frozen=True)
 class Report:
@@ -74,6 +77,8 @@ class Report:
       unaliased: Arguments whose donation was dropped because the result now has another type.
       axes_of_groups: The mesh axes behind each ``replica_groups`` attribute, as users write them.
       changes: What the passes over collectives did: the statistics that are not zero, ``pass.statistic`` -> count.
+      fetched: Where ops move elements along split dimensions, how often they were there or came in which way
+        (`Emitter.fetched`).
       flat: Composites that are none any more, because the plan does something in them that the device alone cannot.
       padding: Which dimensions that do not divide are padded, and which are whole because that is cheaper.
       numbered: With tracing, the global program as bytecode, its ops numbered; annotated, but not yet planned.
@@ -86,6 +91,7 @@ class Report:
     unaliased: list[str]
     axes_of_groups: dict[Any, tuple[str, ...]]
     changes: dict[str, int]
+    fetched: dict[str, int] = field(default_factory=dict)
     flat: tuple[Flat, ...] = ()
     padding: tuple[Choice, ...] = ()
     numbered: bytes | None = None
@@ -101,6 +107,9 @@ class Report:
         ]
         if not self.traffic:
             found.append("  none")
+        if self.fetched:
+            ways = ", ".join(f"{self.fetched[way]} {words}" for way, words in _WAYS.items() if self.fetched.get(way))
+            found.append(f"ops that move elements along a split dimension fetch them: {ways}")
         found += self._changes()
         found += [f"replicated around {r.op} at {r.where}: {r.reason}" for r in self.replicated]
         found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
@@ -164,6 +173,7 @@ def partition(
     check_signatures(program, padding.allowed)
     _refuse_unreduced(program)
     settle(program)
+    rewrite_shifts(program)
     name, prime = _the_mesh(program, factor_axes(program.module))
     propagation, padded, shapes = _propagate(program, options or PropagateOptions(), padding, prime)
     side_table = _side_table(program, name, prime, shapes)
@@ -184,8 +194,9 @@ def partition(
         for attr, axes in localizer.emit.axes_of_groups.items()
     }
     moved = traffic(program.module, axes_of_groups)
+    fetched = dict(localizer.emit.fetched)
     return Report(
-        side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, flat, padded, numbered
+        side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, fetched, flat, padded, numbered
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from passes import _mlir
 from passes.partition import rows
 from passes.partition.choices import CHOICES
+from passes.partition.exchanges import MOVES, keep_split
 from passes.partition.localize import Localizer, error_for
 from passes.partition.shardings import ShardingMap
 from passes.partition.trace import number_of
@@ -36,6 +37,9 @@ SUPPORT = Support(
     gather_from_shards=True, scatter_into_shards=True, slice_from_shards=True, update_into_shards=True,
     complete_by_region=True,
 )
+
+# What sets the rules of ops that may be lowered in several ways.
+_BY_COST = CHOICES | dict.fromkeys(MOVES, keep_split)
 
 # Each round replicates the ops that the last one could not lower. Replicating an op can only hand its neighbours more
 # replicated operands, so two rounds suffice in practice; the bound turns a surprise into an error.
@@ -95,14 +99,14 @@ def _settle(op: Any) -> None:
 def _choose(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
     """Fixes the rules of ops that may be lowered in several ways, by what they cost as the program is sharded."""
     function = find_entry(program)
-    wanted = [op for op in operations(function) if op.name in CHOICES and RULE in op.attributes]
+    wanted = [op for op in operations(function) if op.name in _BY_COST and RULE in op.attributes]
     if not wanted:
         return
     shardings = ShardingMap(mesh, meshes)
     shardings.read_function(function)
     for op in wanted:
         rule, _ = decode(op.attributes[RULE])
-        op.attributes[RULE] = encode(CHOICES[op.name](shardings, op, rule))
+        op.attributes[RULE] = encode(_BY_COST[op.name](shardings, op, rule))
 
 
 def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[tuple[Any, str]]]:

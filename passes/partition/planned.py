@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COMBINERS = frozenset(
     f"stablehlo.{name}" for name in ("add", "maximum", "minimum", "multiply", "and", "or", "xor")
 )
+SUM = "stablehlo.add"
 # Stands in the place of such an op for results that a lowering completed itself.
 COMPLETE = "complete"
 # sdy collectives that reduce.
@@ -110,7 +111,7 @@ def all_reduce(localizer: Localizer, op: Any) -> None:
     if localizer.partial.get(value) == COMPLETE:
         localizer.replace(op, value, _out(op))
         return
-    reduction = Reduction(_axes(localizer, reduced_axes(op)), localizer.partial.get(value, "stablehlo.add"))
+    reduction = Reduction(_axes(localizer, reduced_axes(op)), localizer.partial.get(value, SUM))
     point = _mlir.ir.InsertionPoint(op)
     result = localizer.emit.all_reduce(value, reduction.axes, reduction.kind, point, op.location)
     hand_over(value, result)
@@ -123,7 +124,7 @@ def all_reduce(localizer: Localizer, op: Any) -> None:
 def reduce_scatter(localizer: Localizer, op: Any) -> None:
     """sdy.reduce_scatter: as all_reduce, and each device keeps its part along the axes a dimension gains."""
     value = op.operands[0]
-    kind = localizer.partial.get(value, "stablehlo.add")
+    kind = localizer.partial.get(value, SUM)
     point = _mlir.ir.InsertionPoint(op)
     if kind == COMPLETE:
         localizer.replace(op, localizer.emit.slice(value, _gained(localizer, op), point, op.location), _out(op))

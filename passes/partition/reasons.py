@@ -15,7 +15,7 @@ from passes.errors import Where
 from passes.partition.partition import Report, improvements
 from passes.partition.side_table import SideTable
 from passes.partition.summary import COLLECTIVES, axes_of
-from passes.partition.trace import Held, held, number_of, remove_marks
+from passes.partition.trace import Held, fetched_for, held, number_of, remove_marks
 from passes.pipeline.base import Counters
 from passes.program import read
 from passes.program.read import Program
@@ -141,6 +141,10 @@ class _Reader:
         axes, group = axes_of(op, self._axes_of_groups)
         source = self._held_before(op.operands[0])
         made = held(op, self._table.mesh)[0] or self._held_after(op, source)
+        number_of_reader = fetched_for(op)
+        fetched_by = None if number_of_reader is None else self._ops.get(number_of_reader)
+        # A part of what is fetched for one op lies like nothing else.
+        moved = source if fetched_by is not None and made is None else made
         reduces = op.name in _REDUCES
         maker = self._producer(op.operands[0]) if reduces else None
         reduced = tuple(a.text(self._table.mesh) for a in source.reduced) if source is not None else ()
@@ -150,12 +154,13 @@ class _Reader:
             axes,
             group,
             sum(byte_size(v.type) for v in op.operands),
-            self._source(made) if made is not None else None,
+            self._source(moved) if moved is not None else None,
             source.sharding if source is not None else None,
             made.sharding if made is not None else None,
             reduced,
             tuple(self._specs(maker)) if maker is not None else (),
-            self._summed(maker, source) if maker is not None else self._reader(op, made),
+            self._described(fetched_by, 0)
+            or (self._summed(maker, source) if maker is not None else self._reader(op, made)),
         )
 
     def _held(self, value: Any) -> Held | None:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
-from passes.partition import argreduce, composites, constants, indexed, manual, planned
+from passes.partition import argreduce, composites, constants, indexed, manual, planned, shifts, windows
 from passes.partition.shardings import MANUAL
 from passes.partition.summary import COLLECTIVES
-from passes.program.types import shape_of
 from passes.sharding.reducers import NEUTRAL, reducer
 
 if TYPE_CHECKING:
@@ -84,34 +83,6 @@ def _reduced_at_once(localizer: Localizer, op: Any) -> str:
 # -- ops whose attributes speak of sizes -------------------------------------------------------------------------------
 
 
-def slice_guard(localizer: Localizer, op: Any) -> str:
-    """slice: a split dimension is taken whole."""
-    shape = shape_of(op.operands[0])
-    starts, limits, strides = (_ints(op, key) for key in ("start_indices", "limit_indices", "strides"))
-    for dim, axes in enumerate(localizer.shardings.dims(op.results[0])):
-        if axes and (starts[dim], limits[dim], strides[dim]) != (0, shape[dim], 1):
-            return f"dimension {dim} is split and sliced"
-    return ""
-
-
-def slice_lower(localizer: Localizer, op: Any) -> None:
-    """slice: the limit of a split dimension becomes its local size."""
-    localizer.in_place(op)
-    limits, local = _ints(op, "limit_indices"), shape_of(op.results[0])
-    for dim, axes in enumerate(localizer.shardings.dims(op.results[0])):
-        limits[dim] = local[dim] if axes else limits[dim]
-    _set_ints(op, "limit_indices", limits)
-
-
-def pad_guard(localizer: Localizer, op: Any) -> str:
-    """pad: a split dimension gets no padding."""
-    amounts = [_ints(op, key) for key in ("edge_padding_low", "edge_padding_high", "interior_padding")]
-    for dim, axes in enumerate(localizer.shardings.dims(op.results[0])):
-        if axes and any(amount[dim] for amount in amounts):
-            return f"dimension {dim} is split and padded"
-    return ""
-
-
 def scatter_lower(localizer: Localizer, op: Any) -> None:
     """scatter: with split updates every device combines its own, and the operand enters on one device only."""
     kind = reducer(op)
@@ -158,24 +129,6 @@ def whole(listed: Callable[[Any], list[int]], what: str) -> Guard:
 
 def _dimension(op: Any) -> list[int]:
     return [_mlir.ir.IntegerAttr(op.attributes["dimension"]).value]
-
-
-def _windows(op: Any) -> list[int]:
-    return [dim for dim, size in enumerate(_ints(op, "window_dimensions")) if size > 1]
-
-
-def convolution_guard(localizer: Localizer, op: Any) -> str:
-    """convolution: with groups nothing but the plain batch is split, for group counts are attributes."""
-    groups = [_mlir.ir.IntegerAttr(op.attributes[key]).value for key in ("feature_group_count", "batch_group_count")]
-    numbers = _mlir.stablehlo.ConvDimensionNumbers(op.attributes["dimension_numbers"])
-    dims = localizer.shardings.dims(op.results[0])
-    if max(groups) > 1 and (dims[numbers.output_feature_dimension] or localizer.shardings[op.operands[1]]):
-        return "it is grouped and its features are split"
-    if groups[1] > 1 and any(dims):
-        return "its batch is grouped and split"
-    if any(dims[d] for d in numbers.output_spatial_dimensions):
-        return "a spatial dimension is split"
-    return no_objection(localizer, op)
 
 
 # -- ops about which only the user knows ------------------------------------------------------------------------------
@@ -258,7 +211,6 @@ _DEFAULT = (
 
 _BRANCHES = _free(branches_lower, "Every branch returns its values in one sharding; the predicate is replicated.")
 _TERMINATOR = _free(_keep, "Returns values in the sharding the enclosing function or op was planned to have.")
-_WINDOWED = Row("Dimensions with a window are whole.", guard=whole(_windows, "windowed"))
 
 ROWS: dict[str, Row] = {
     **{f"stablehlo.{name}": Row() for name in _DEFAULT.split()},
@@ -274,14 +226,20 @@ ROWS: dict[str, Row] = {
         composite_guard,
         needs_users_rule=True,
     ),
-    "stablehlo.concatenate": Row("The concatenated dimension is whole.", guard=whole(_dimension, "concatenated")),
+    "stablehlo.concatenate": Row(
+        "Of a split dimension that it joins along, each device fetches what lies in its part.",
+        shifts.concatenate_lower,
+        shifts.uneven,
+    ),
     "stablehlo.constant": _free(
         constants.constant_lower,
         "A splat shrinks; a constant whose shards are equal becomes its first block; any other is cut by device.",
     ),
     "stablehlo.convolution": Row(
-        "Batch and features may be split, spatial dimensions are whole; with groups only the plain batch may be split.",
-        guard=convolution_guard,
+        "Along a split spatial dimension each device fetches what its windows read; where the kernel is split too (its "
+        "gradient), the results are summed. With groups neither features nor a grouped batch may be split.",
+        windows.convolution_lower,
+        also(windows.convolution_guard),
     ),
     "stablehlo.custom_call": Row(
         "With a rule of the user's the same call on local types, sums over its reduction factors completed; without "
@@ -309,7 +267,12 @@ ROWS: dict[str, Row] = {
     "stablehlo.if": _BRANCHES,
     "stablehlo.iota": _free(constants.iota_lower, "A local iota, plus this device's offset along a split dimension."),
     "stablehlo.optimization_barrier": _free(barrier_lower, "Results lie as the operands do, position by position."),
-    "stablehlo.pad": Row("A split dimension gets no padding.", guard=pad_guard),
+    "stablehlo.pad": Row(
+        "Of a split dimension each device fetches what lies in its part of the result; padding between elements is "
+        "put in locally, if shards begin alike.",
+        shifts.pad_lower,
+        shifts.pad_guard,
+    ),
     "stablehlo.reduce": Row(
         "Each device reduces its part, an initial value that is not neutral enters on the first, and collectives with "
         "the region's ops complete the results. A region that chooses one of its values (argmax) chooses again among "
@@ -317,9 +280,16 @@ ROWS: dict[str, Row] = {
         argreduce.reduce_lower,
         also(argreduce.reduce_problem),
     ),
-    "stablehlo.reduce_window": _WINDOWED,
+    "stablehlo.reduce_window": Row(
+        "Along a split dimension each device fetches what its windows read, with the initial value around the whole; "
+        "running sums, products and extremes are completed by the totals of the other shards.",
+        windows.reduce_window_lower,
+        windows.reduce_window_guard,
+    ),
     "stablehlo.reverse": Row(
-        "Reversed dimensions are whole.", guard=whole(lambda op: _ints(op, "dimensions"), "reversed")
+        "Shards of a split dimension change places with those at the other end; each is reversed.",
+        shifts.reverse_lower,
+        shifts.uneven,
     ),
     "stablehlo.scatter": Row(
         "Batching, window and indexed dimensions may be split; each device writes the rows it holds. With split "
@@ -328,8 +298,17 @@ ROWS: dict[str, Row] = {
         scatter_lower,
         scatter_guard,
     ),
-    "stablehlo.select_and_scatter": _WINDOWED,
-    "stablehlo.slice": Row("A split dimension is taken whole; its limit becomes local.", slice_lower, slice_guard),
+    "stablehlo.select_and_scatter": Row(
+        "Along a split dimension, if windows need no padding and are added up from zero, each device computes all "
+        "windows that reach into its part.",
+        windows.select_and_scatter_lower,
+        windows.select_and_scatter_guard,
+    ),
+    "stablehlo.slice": Row(
+        "Of a split dimension each device fetches the span that its part of the result is taken from.",
+        shifts.slice_lower,
+        shifts.uneven,
+    ),
     "stablehlo.sort": Row("The sorted dimension is whole.", guard=whole(_dimension, "sorted")),
     "stablehlo.while": _free(
         while_lower, "Operands, block arguments, returned values and results of one carry lie alike."

@@ -59,15 +59,8 @@ def traffic(module: Any, axes_of_groups: dict[Any, tuple[str, ...]]) -> list[Tra
 
 def axes_of(op: Any, axes_of_groups: dict[Any, tuple[str, ...]]) -> tuple[tuple[str, ...], int]:
     """The axes a collective goes over (none for a permute), and the number of devices in one group."""
-    groups, size = _groups(op)
-    return axes_of_groups.get(groups, ()), size
-
-
-def _groups(op: Any) -> tuple[Any, int]:
-    """The attribute that says who talks to whom, and the number of devices in one group."""
-    attributes, elements = op.attributes, _mlir.ir.DenseElementsAttr
+    attributes = op.attributes
     if "replica_groups" in attributes:
-        attr = attributes["replica_groups"]
-        return attr, int(_mlir.ir.ShapedType(elements(attr).type).shape[1])
-    attr = attributes["source_target_pairs"]
-    return attr, int(_mlir.ir.ShapedType(elements(attr).type).shape[0])
+        groups = attributes["replica_groups"]
+        return axes_of_groups.get(groups, ()), int(_mlir.ir.DenseElementsAttr(groups).type.shape[1])
+    return (), len(set(_mlir.ir.DenseIntElementsAttr(attributes["source_target_pairs"])))

@@ -6,7 +6,8 @@ While planning every op carries ``shlo.number``. With tracing on, the per-device
   %5 = "stablehlo.all_reduce"(%4) ... {shlo.number = 17, shlo.result = 0, shlo.sharding = "[[[\\"data\\"], []]]"}
 
 ``shlo.result`` stands where an op holds one result of the original only, such as the collective that completes it or
-one that moves it. One that moves an argument has ``shlo.argument`` instead of a number. Ops whose results are summands
+one that moves it. A collective that fetches a part of its operand for one op has ``shlo.fetches_for`` with that op's
+number. One that moves an argument has ``shlo.argument`` instead of a number. Ops whose results are summands
 of a collective carry ``shlo.partial``: per result, which value of the original they add up to, over which axes and by
 which op.
 """
@@ -31,7 +32,8 @@ RESULT = "shlo.result"
 ARGUMENT = "shlo.argument"
 PARTIAL = "shlo.partial"
 SHARDING = "shlo.sharding"
-MARKS = (NUMBER, RESULT, ARGUMENT, PARTIAL, SHARDING)
+FETCHES_FOR = "shlo.fetches_for"
+MARKS = (NUMBER, RESULT, ARGUMENT, PARTIAL, SHARDING, FETCHES_FOR)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ def number_operations(module: Any) -> None:
 def number_of(op: Any) -> int | None:
     """The number of ``op``, if it has one."""
     attr = op.attributes.get(NUMBER)
+    return None if attr is None else int(_mlir.ir.IntegerAttr(attr).value)
+
+
+def fetches_for(moved: Any, number: int | None) -> None:
+    """Notes that the op of ``moved`` fetches something for the op with that number."""
+    if number is not None and not isinstance(moved.owner, _mlir.ir.Block):
+        moved.owner.operation.attributes[FETCHES_FOR] = i64_attr(number)
+
+
+def fetched_for(op: Any) -> int | None:
+    """The number of the op that ``op`` fetches something for, if it does."""
+    attr = op.attributes.get(FETCHES_FOR)
     return None if attr is None else int(_mlir.ir.IntegerAttr(attr).value)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from passes import _mlir
 from passes.sharding.reducers import NEUTRAL, chooses, combines_across_shards, reducer, reducers, selection
 from passes.sharding.sharding_rule import Mapping, Rule, elementwise, factors_at, replicated
+from passes.sharding.windows import integers, of_convolution, of_reduction
 
 
 @dataclass(frozen=True)
@@ -57,66 +58,40 @@ def _reduce(op: Any, rule: Rule, support: Support) -> Rule:
             return rule
         if chooses(op):
             # Elements of a later dimension would be chosen among in another order.
-            dimensions = [d for d in _integers(op, "dimensions") if _shape(op.operands[0])[d] > 1]
+            dimensions = [d for d in integers(op, "dimensions") if _shape(op.operands[0])[d] > 1]
             return rule.replicating(factors_at(sorted(dimensions)[1:], rule.operands[0]))
     return rule.replicating(rule.reduction)
 
 
 def _pad(op: Any, rule: Rule, support: Support) -> Rule:
-    amounts = (_integers(op, name) for name in ("edge_padding_low", "edge_padding_high", "interior_padding"))
+    amounts = (integers(op, name) for name in ("edge_padding_low", "edge_padding_high", "interior_padding"))
     padded = [d for d, values in enumerate(zip(*amounts, strict=True)) if any(values)]
     return rule.replicating(factors_at(padded, *rule.operands, *rule.results))
 
 
 def _window(op: Any, rule: Rule, support: Support) -> Rule:
     """A dimension with a window of one, unit strides, no dilation and no padding passes through untouched."""
-    size = _integers(op, "window_dimensions")
-    rank = len(size)
-    strides = _integers(op, "window_strides") or [1] * rank
-    dilations = _integers(op, "base_dilations") or [1] * rank
-    moved = (
-        d
-        for d, (low, high) in enumerate(_pairs(op, "padding", rank))
-        if (size[d], strides[d], dilations[d], low, high) != (1, 1, 1, 0, 0)
-    )
+    moved = (d for d, window in enumerate(of_reduction(op)) if not window.moves_nothing)
     return rule.replicating(factors_at(moved, *rule.operands, *rule.results))
 
 
 def _convolution(op: Any, rule: Rule, support: Support) -> Rule:
     """Spatial dimensions: a window of one passes through, a window as large as its input is a plain contraction."""
-    numbers = _mlir.stablehlo.ConvDimensionNumbers(op.attributes["dimension_numbers"])
-    image, kernel = (_shape(v) for v in op.operands)
+    image = _shape(op.operands[0])
     need: frozenset[int] = frozenset()
     inside: frozenset[int] = frozenset()
-    spatial = zip(
-        numbers.input_spatial_dimensions,
-        numbers.kernel_spatial_dimensions,
-        numbers.output_spatial_dimensions,
-        _spatial_settings(op, len(numbers.input_spatial_dimensions)),
-        strict=True,
-    )
-    for i, k, o, (stride, low, high, lhs_dilation, rhs_dilation, reversal) in spatial:
-        factors = factors_at([i], rule.operands[0]) | factors_at([k], rule.operands[1])
-        factors |= factors_at([o], rule.results[0])
-        unpadded = (low, high, lhs_dilation) == (0, 0, 1)
-        pointwise = unpadded and kernel[k] == 1 and stride == 1
-        contraction = unpadded and image[i] == kernel[k] and rhs_dilation == 1 and not reversal
-        if pointwise or contraction:
+    for spatial in of_convolution(op):
+        factors = factors_at([spatial.image], rule.operands[0]) | factors_at([spatial.kernel], rule.operands[1])
+        factors |= factors_at([spatial.result], rule.results[0])
+        window = spatial.window
+        unpadded = (window.low, window.high, window.base) == (0, 0, 1)
+        contraction = unpadded and image[spatial.image] == window.size and window.dilation == 1 and not window.reversal
+        if window.moves_nothing or contraction:
             inside |= factors
         else:
             need |= factors
     corrected = rule.replicating(need)
     return corrected.passing(inside)
-
-
-def _spatial_settings(op: Any, rank: int) -> list[tuple[int, int, int, int, int, bool]]:
-    """Stride, low and high padding, input and kernel dilation, and reversal of each spatial dimension."""
-    strides = _integers(op, "window_strides") or [1] * rank
-    lhs = _integers(op, "lhs_dilation") or [1] * rank
-    rhs = _integers(op, "rhs_dilation") or [1] * rank
-    reversal = _booleans(op, "window_reversal") or [False] * rank
-    padding = _pairs(op, "padding", rank)
-    return [(strides[d], *padding[d], lhs[d], rhs[d], reversal[d]) for d in range(rank)]
 
 
 def _dynamic_update_slice(op: Any, rule: Rule, support: Support) -> Rule:
@@ -294,18 +269,3 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _element(value: Any) -> Any:
     return _mlir.ir.RankedTensorType(value.type).element_type
-
-
-def _integers(op: Any, name: str) -> list[int]:
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[name])) if name in op.attributes else []
-
-
-def _booleans(op: Any, name: str) -> list[bool]:
-    return list(_mlir.ir.DenseBoolArrayAttr(op.attributes[name])) if name in op.attributes else []
-
-
-def _pairs(op: Any, name: str, rank: int) -> list[tuple[int, int]]:
-    if name not in op.attributes:
-        return [(0, 0)] * rank
-    flat = list(_mlir.ir.DenseIntElementsAttr(op.attributes[name]))
-    return list(zip(flat[::2], flat[1::2], strict=True))

@@ -26,12 +26,12 @@ _BOOLEANS = {"true": 1, "false": 0}
 _SPLAT = re.compile(r"dense<(?P<re>[^(),<>]+|\((?P<pair>[^()]+)\))> : ")
 
 
-def reducer(op: Any) -> str | None:
-    """The name of the one operation ``op``'s region applies to its two block arguments.
+def reducer(op: Any, region: int = 0) -> str | None:
+    """The name of the one operation that a region of ``op`` applies to its two block arguments.
 
     ``None`` if the region does anything else, or reduces several values at once (argmax).
     """
-    block = op.regions[0].blocks[0]
+    block = op.regions[region].blocks[0]
     body = list(block.operations)
     if len(body) != 2 or len(block.arguments) != 2:
         return None

@@ -52,6 +52,44 @@ class Rule:
         kept = self.permutation - frozenset(factors)
         return self if kept == self.permutation else replace(self, permutation=kept)
 
+    def sharing(self, operands: Iterable[tuple[int, int]], results: Iterable[tuple[int, int]], size: int) -> Rule:
+        """The rule with one factor of ``size`` in these (number, dimension) places of operands and results.
+
+        Operands only: results are summed over it. Factors that stand nowhere any more are gone.
+        """
+        results = tuple(results)
+        new = len(self.sizes)
+        inputs = _with_factor(self.operands, operands, new)
+        outputs = _with_factor(self.results, results, new)
+        left = {f for mapping in (*inputs, *outputs) for factors in mapping for f in factors}
+        number = {old: i for i, old in enumerate(sorted(left))}
+
+        def kept(factors: Iterable[int]) -> frozenset[int]:
+            return frozenset(number[f] for f in factors if f in left)
+
+        sizes = (*self.sizes, size)
+        return Rule(
+            tuple(sizes[f] for f in sorted(left)),
+            tuple(_renumbered(m, number) for m in inputs),
+            tuple(_renumbered(m, number) for m in outputs),
+            kept(self.reduction if results else self.reduction | {new}),
+            kept(self.need_replication),
+            kept(self.permutation),
+            kept(self.blocked),
+        )
+
+
+def _with_factor(mappings: tuple[Mapping, ...], places: Iterable[tuple[int, int]], factor: int) -> tuple[Mapping, ...]:
+    chosen = set(places)
+    return tuple(
+        tuple((factor,) if (i, d) in chosen else factors for d, factors in enumerate(mapping))
+        for i, mapping in enumerate(mappings)
+    )
+
+
+def _renumbered(mapping: Mapping, number: dict[int, int]) -> Mapping:
+    return tuple(tuple(number[f] for f in factors) for factors in mapping)
+
 
 def factors_at(dims: Iterable[int], *mappings: Mapping) -> frozenset[int]:
     """The factors that lie in any of ``dims`` of any of ``mappings``."""

@@ -101,6 +101,45 @@ _WINDOW = """
   }) : (tensor<4x8x6xf32>, tensor<f32>) -> tensor<4x8x6xf32>
   return %0 : tensor<4x8x6xf32>"""
 
+_RUNNING = _WINDOW.replace("1, 3, 1", "1, 8, 1").replace("[1, 1]", "[7, 0]")
+
+_STRIDED = """
+  %c = stablehlo.constant dense<0xFF800000> : tensor<f32>
+  %0 = "stablehlo.reduce_window"(%a, %c) <{window_dimensions = array<i64: 1, 3, 3>,
+      window_strides = array<i64: 1, 2, 1>, padding = dense<[[0, 0], [0, 1], [1, 1]]> : tensor<3x2xi64>}> ({
+  ^bb0(%x: tensor<f32>, %y: tensor<f32>):
+    %r = stablehlo.maximum %x, %y : tensor<f32>
+    stablehlo.return %r : tensor<f32>
+  }) : (tensor<4x12x8xf32>, tensor<f32>) -> tensor<4x6x8xf32>
+  return %0 : tensor<4x6x8xf32>"""
+
+_POOL_GRADIENT = """
+  %c = stablehlo.constant dense<0.0> : tensor<f32>
+  %0 = "stablehlo.select_and_scatter"(%a, %s, %c) <{window_dimensions = array<i64: 1, 2, 1>,
+      window_strides = array<i64: 1, 2, 1>}> ({
+  ^bb0(%x: tensor<f32>, %y: tensor<f32>):
+    %r = stablehlo.compare GE, %x, %y : (tensor<f32>, tensor<f32>) -> tensor<i1>
+    stablehlo.return %r : tensor<i1>
+  }, {
+  ^bb0(%x: tensor<f32>, %y: tensor<f32>):
+    %r = stablehlo.add %x, %y : tensor<f32>
+    stablehlo.return %r : tensor<f32>
+  }) : (tensor<4x8x6xf32>, tensor<4x4x6xf32>, tensor<f32>) -> tensor<4x8x6xf32>
+  return %0 : tensor<4x8x6xf32>"""
+
+_KERNEL_GRADIENT = """
+  %0 = stablehlo.convolution(%a, %g) dim_numbers = [f, 0, 1, b]x[i, 0, 1, o]->[0, 1, b, f],
+      window = {pad = [[1, 1], [1, 1]]} {batch_group_count = 1 : i64, feature_group_count = 1 : i64}
+      : (tensor<4x8x6x4xf32>, tensor<4x8x6x8xf32>) -> tensor<3x3x4x8xf32>
+  return %0 : tensor<3x3x4x8xf32>"""
+
+_DILATED = """
+  %0 = stablehlo.convolution(%a, %w) dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f],
+      window = {pad = [[1, 2], [2, 2]], lhs_dilate = [2, 1], rhs_dilate = [1, 2]}
+      {batch_group_count = 1 : i64, feature_group_count = 1 : i64}
+      : (tensor<4x6x4x4xf32>, tensor<3x3x4x8xf32>) -> tensor<4x12x4x8xf32>
+  return %0 : tensor<4x12x4x8xf32>"""
+
 _CONVOLUTION = """
   %0 = stablehlo.convolution(%a, %w) dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f],
       window = {{pad = [[1, 1], [1, 1]]}} {{batch_group_count = {batch} : i64, feature_group_count = {groups} : i64}}
@@ -244,6 +283,34 @@ PROGRAMS: dict[str, str] = {
         " -> tensor<12x6xf32>\n  return %0 : tensor<12x6xf32>",
         "tensor<12x6xf32>",
     ),
+    "slice to the half": _function(
+        "%a: tensor<8x12xf32>",
+        "  %0 = stablehlo.slice %a [1:8:2, 6:12] : (tensor<8x12xf32>) -> tensor<4x6xf32>\n"
+        "  return %0 : tensor<4x6xf32>",
+        "tensor<4x6xf32>",
+    ),
+    "pad inside": _function(
+        "%a: tensor<8x6xf32>, %v: tensor<f32>",
+        "  %0 = stablehlo.pad %a, %v, low = [1, -1], high = [0, 1], interior = [1, 0]"
+        " : (tensor<8x6xf32>, tensor<f32>) -> tensor<16x6xf32>\n  return %0 : tensor<16x6xf32>",
+        "tensor<16x6xf32>",
+    ),
+    "roll": _function(
+        "%a: tensor<8x12xf32>",
+        "  %0 = stablehlo.slice %a [0:8, 11:12] : (tensor<8x12xf32>) -> tensor<8x1xf32>\n"
+        "  %1 = stablehlo.slice %a [0:8, 0:11] : (tensor<8x12xf32>) -> tensor<8x11xf32>\n"
+        "  %2 = stablehlo.concatenate %0, %1, dim = 1 : (tensor<8x1xf32>, tensor<8x11xf32>) -> tensor<8x12xf32>\n"
+        "  return %2 : tensor<8x12xf32>",
+        "tensor<8x12xf32>",
+    ),
+    "shift": _function(
+        "%a: tensor<8x12xf32>, %v: tensor<f32>",
+        "  %0 = stablehlo.slice %a [2:8, 0:12] : (tensor<8x12xf32>) -> tensor<6x12xf32>\n"
+        "  %1 = stablehlo.broadcast_in_dim %v, dims = [] : (tensor<f32>) -> tensor<2x12xf32>\n"
+        "  %2 = stablehlo.concatenate %0, %1, dim = 0 : (tensor<6x12xf32>, tensor<2x12xf32>) -> tensor<8x12xf32>\n"
+        "  return %2 : tensor<8x12xf32>",
+        "tensor<8x12xf32>",
+    ),
     "concatenate": _function(
         "%a: tensor<4x8xf32>, %b: tensor<8x8xf32>",
         "  %0 = stablehlo.concatenate %a, %b, dim = 0 : (tensor<4x8xf32>, tensor<8x8xf32>) -> tensor<12x8xf32>\n"
@@ -305,6 +372,17 @@ PROGRAMS: dict[str, str] = {
     "scatter set": _scatter("stablehlo.return %y : tensor<f32>"),
     "sort": _function("%a: tensor<8x12xf32>, %b: tensor<8x12xf32>", _SORT, "(tensor<8x12xf32>, tensor<8x12xf32>)"),
     "reduce_window": _function("%a: tensor<4x8x6xf32>", _WINDOW, "tensor<4x8x6xf32>"),
+    "reduce_window running": _function("%a: tensor<4x8x6xf32>", _RUNNING, "tensor<4x8x6xf32>"),
+    "reduce_window strided": _function("%a: tensor<4x12x8xf32>", _STRIDED, "tensor<4x6x8xf32>"),
+    "select_and_scatter": _function(
+        "%a: tensor<4x8x6xf32>, %s: tensor<4x4x6xf32>", _POOL_GRADIENT, "tensor<4x8x6xf32>"
+    ),
+    "convolution kernel gradient": _function(
+        "%a: tensor<4x8x6x4xf32>, %g: tensor<4x8x6x8xf32>", _KERNEL_GRADIENT, "tensor<3x3x4x8xf32>"
+    ),
+    "convolution dilated": _function(
+        "%a: tensor<4x6x4x4xf32>, %w: tensor<3x3x4x8xf32>", _DILATED, "tensor<4x12x4x8xf32>"
+    ),
     "convolution": _convolution("4x6x6x4", "3x3x4x8", "4x6x6x8"),
     "convolution grouped": _convolution("4x6x6x8", "3x3x2x8", "4x6x6x8", groups=4),
     "convolution batch groups": _convolution("4x6x6x4", "3x3x4x8", "2x6x6x8", batch=2),

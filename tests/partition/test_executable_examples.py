@@ -19,7 +19,9 @@ from passes.sharding.rules_file import load
 from tests.doubled import doubled
 from tests.test_examples import EXAMPLES, RULES
 
-LONG = {"resnet50/classes-forward", "resnet50/classes-train_step", "resnet50/dp-train_step"}
+LONG = {f"resnet50/{case}" for case in (
+    "classes-forward", "classes-train_step", "dp-train_step", "rows-forward", "rows-train_step",
+)}
 CASES = [
     pytest.param(*case.values, id=case.id, marks=[pytest.mark.long] if case.id in LONG else []) for case in RULES
 ]
