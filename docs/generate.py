@@ -24,6 +24,8 @@ program (`--trace`) keeps the collectives of its plan.
   their operands are added up and reduced once. Integers keep every bit. Floating-point sums are added in another order,
   so their rounding changes and `close` is what can be claimed; where nothing rounds (`--inputs exact`) the bits stay,
   but for the sign of a zero. The summary says how many sums it was; `--keep-sum-order` leaves them.
+- [`merge-collectives`](passes.md): a collective that only feeds the next one of its kind, over other axes, is done by
+  that one, over all of them. Sums of floating-point numbers change their order, as above.
 - [`combine-collectives`](passes.md), with `--combine-collectives=BYTES`: independent all_reduces or all_gathers of one
   group become one of several operands. Bits stay, the bytes too. XLA's layout assignment (jaxlib 0.10.2) fails on an
   all_reduce of several operands that has a channel, as those of per-device programs have: `shlo verify` and `shlo run`

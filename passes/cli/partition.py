@@ -44,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "keep on every op which op of the global program it stands for, and write that program, numbered, to FILE; "
         "for shlo bisect"
     ))
+    parser.add_argument("--inline", action="store_true", help=(
+        "inline all functions; otherwise calls are kept, of one function for each way in which it is planned, unless "
+        "inlining them saves communication"
+    ))
     parser.add_argument("--keep-sum-order", action="store_true", help=(
         "add floating-point sums in the order of the program, even where adding them up before they are reduced over "
         "devices would save reductions"
@@ -91,7 +95,7 @@ def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) 
     communication = Communication(reorder_sums=not args.keep_sum_order, combine=args.combine_collectives)
     report = partition(
         program, args.entry, trace=args.trace is not None, options=propagation_options(args),
-        communication=communication,
+        communication=communication, keep_functions=not args.inline,
     )
     _check_devices(args, report.side_table.mesh.device_count)
     return report

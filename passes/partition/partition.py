@@ -18,12 +18,13 @@ from passes.partition.combine_collectives import CombineCollectives
 from passes.partition.composites import kept_whole
 from passes.partition.delay_reductions import DelayReductions
 from passes.partition.localize import localize_function
-from passes.partition.manual import dissolve, settle
-from passes.partition.outline import Composites, Flat
+from passes.partition.manual import dissolve, new_groups, settle
+from passes.partition.merge_collectives import MergeCollectives
+from passes.partition.outline import CALL, COMPOSITE, Flat, Keep, Outliner
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
 from passes.partition.side_table import Entry, SideTable
-from passes.partition.summary import Traffic, traffic
+from passes.partition.summary import Traffic, traffic, volume
 from passes.partition.trace import number_operations, remove_marks, write_shardings
 from passes.pipeline import runner
 from passes.pipeline.base import Pass
@@ -116,6 +117,8 @@ class Report:
                 f"{delayed} sums over devices are added up first and reduced by {made}; this changes the order of "
                 "floating-point additions (--keep-sum-order leaves it)"
             )
+        if count := self.changes.get("merge-collectives.merged"):
+            found.append(f"{count} collectives are done by the next one, over the axes of both")
         if count := self.changes.get(f"{combined}.combined"):
             found.append(f"{count} collectives are combined into {self.changes[f'{combined}.made']}")
         return found
@@ -127,19 +130,22 @@ def partition(
     trace: bool = False,
     options: PropagateOptions | None = None,
     communication: Communication = _DEFAULTS,
+    keep_functions: bool = True,
 ) -> Report:
     """Turns ``program``, which carries ``sdy`` shardings, into its per-device program in place.
 
-    The module keeps the entry function only, under its name, and what its composites are made of; it gets
+    The module keeps the entry function, under its name, and what it calls and its composites are made of; it gets
     ``mhlo.num_partitions``. Partition ids number the devices.
 
     Args:
       entry_name: The entry function; ``None`` finds it.
       trace: Keeps on each op which op of the global program it came from (`trace`) and reports that program. Equal ops
-        are then not merged, for they come from different ones, composites without a rule are flat, and collectives stay
-        as they were planned.
+        are then not merged, for they come from different ones, functions are inlined, composites without a rule are
+        flat, and collectives stay as they were planned.
       options: How to propagate.
       communication: What may be done about collectives.
+      keep_functions: Keeps calls, of one function for each way in which its callers are planned, unless the program
+        would move more data than without.
 
     Raises:
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
@@ -148,9 +154,9 @@ def partition(
     dissolve_tuples(program, named(program.module, NAMES))
     check_for_sdy(program)
     _keep_only(program, function)
-    composites = Composites(program)
-    if not trace:
-        composites.flatten()
+    outliner = Outliner(program)
+    kept = frozenset({COMPOSITE, CALL} if keep_functions else {COMPOSITE})
+    outliner.flatten(frozenset() if trace else kept)
     runner.run(program, NORMALISE.replace("EXCEPT", ",".join(kept_whole(program))))
     # Before axes are factored, so that errors name the user's.
     check_signatures(program)
@@ -168,12 +174,12 @@ def partition(
         write_shardings(program.module, localizer.shardings, prime)
     else:
         remove_marks(program.module)
-    flat = composites.outline()
     unaliased = _clean(program, function, prime)
-    changes = _improve(program, None if trace else communication)
+    flat, changes = _outline(program, outliner, None if trace else communication)
+    named_groups = localizer.emit.axes_of_groups | new_groups(program.module, prime.mesh)
     axes_of_groups = {
         attr: tuple(a.text(prime.original) for a in prime.restore_axes(tuple(a.name for a in axes)))
-        for attr, axes in localizer.emit.axes_of_groups.items()
+        for attr, axes in named_groups.items()
     }
     moved = traffic(program.module, axes_of_groups)
     return Report(side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, flat, numbered)
@@ -249,11 +255,37 @@ def _clean(program: Program, function: Any, prime: PrimeMesh) -> list[str]:
     return unaliased
 
 
+def _outline(
+    program: Program, outliner: Outliner, communication: Communication | None
+) -> tuple[tuple[Flat, ...], dict[str, int]]:
+    """Brings functions and composites back and makes less of the collectives; composites left flat, what was done.
+
+    What passes over collectives find is in one function. So functions that talk stay inlined, or all do, if that is the
+    way to move less data.
+    """
+    flattened = write.to_bytecode(program.module) if outliner.has_calls and communication else b""
+
+    def attempt(keep: Keep) -> tuple[tuple[float, int], Any, tuple[Flat, ...], dict[str, int]]:
+        if keep is not Keep.ALL:
+            program.module = _mlir.ir.Module.parse(flattened, _mlir.context())
+        flat = outliner.outline(keep)
+        changes = _improve(program, communication)
+        return volume(program.module), program.module, flat, changes
+
+    best = attempt(Keep.ALL)
+    if flattened and best[0] > (least := attempt(Keep.NONE))[0]:
+        local = attempt(Keep.LOCAL)
+        best = least if least[0] < local[0] else local
+    _, program.module, flat, changes = best
+    return flat, changes
+
+
 def improvements(communication: Communication | None = _DEFAULTS) -> list[Pass]:
     """The passes that end partitioning: equal ops are one, and, with ``communication``, collectives become fewer."""
     passes: list[Pass] = [Cse(), DeadOps()]
     if communication is not None:
-        passes += [CancelMoves(), DelayReductions(communication.reorder_sums)]
+        reorder = communication.reorder_sums
+        passes += [CancelMoves(), MergeCollectives(reorder), DelayReductions(reorder)]
         if communication.combine:
             passes.append(CombineCollectives(communication.combine))
     return passes

@@ -23,6 +23,7 @@ OWN_PASSES = {
     "cancel-moves": "passes.partition.cancel_moves:CancelMoves",
     "combine-collectives": "passes.partition.combine_collectives:CombineCollectives",
     "delay-reductions": "passes.partition.delay_reductions:DelayReductions",
+    "merge-collectives": "passes.partition.merge_collectives:MergeCollectives",
 }
 
 NATIVE_PREFIX = "native-"
