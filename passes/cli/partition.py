@@ -48,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inline all functions; otherwise calls are kept, of one function for each way in which it is planned, unless "
         "inlining them saves communication"
     ))
+    parser.add_argument("--device-id", choices=("partition", "replica"), default="partition", help=(
+        "how a device learns which one it is: devices are the partitions of one replica, or replicas of one partition, "
+        "which XLA's CPU backend compiles as they stand (default: partition)"
+    ))
     parser.add_argument("--keep-sum-order", action="store_true", help=(
         "add floating-point sums in the order of the program, even where adding them up before they are reduced over "
         "devices would save reductions"
@@ -98,6 +102,10 @@ def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) 
         communication=communication, keep_functions=not args.inline,
     )
     _check_devices(args, report.side_table.mesh.device_count)
+    if args.device_id == "replica":
+        from passes.pipeline import runner
+
+        runner.run(program, "builtin.module(partitions-to-replicas)")
     return report
 
 

@@ -24,6 +24,7 @@ OWN_PASSES = {
     "combine-collectives": "passes.partition.combine_collectives:CombineCollectives",
     "delay-reductions": "passes.partition.delay_reductions:DelayReductions",
     "merge-collectives": "passes.partition.merge_collectives:MergeCollectives",
+    "partitions-to-replicas": "passes.partition.partitions_to_replicas:PartitionsToReplicas",
 }
 
 NATIVE_PREFIX = "native-"

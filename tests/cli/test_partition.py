@@ -86,3 +86,17 @@ def test_a_mesh_larger_than_the_devices(shlo) -> None:  # type: ignore[no-untype
     result = shlo("partition", MODEL, "--rules", RULES, "--devices", "4")
     assert (result.code, result.out) == (1, "")
     assert result.err == "shlo: error: the mesh needs 8 devices and --devices says there are 4\n"
+
+
+@pytest.mark.parametrize("mode", ["partition", "replica"])
+def test_devices_are_partitions_or_replicas_and_both_are_executed(shlo, tmp_path: Path, mode: str) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "out.mlir"
+    model, rules = (str(EXAMPLES / "moe" / name) for name in ("train_step.mlir", "expert_all.toml"))
+    result = shlo("partition", model, "--rules", rules, "--device-id", mode, "--inputs", "exact", "--verify", "-o", str(out))
+    assert result.code == 0
+    assert "executed on 8 virtual devices (XLA CPU)" in result.err
+    text, replicas = out.read_text(), mode == "replica"
+    assert f"mhlo.num_replicas = {8 if replicas else 1}" in text
+    assert f"mhlo.num_partitions = {1 if replicas else 8}" in text
+    assert ("channel_handle" in text) != replicas
+    assert ("use_global_device_ids" in text) != replicas
