@@ -45,6 +45,21 @@ A scatter or dynamic_update_slice into a split dimension needs no communication:
 shard. Split updates are gathered, or the results reduced by the op's own region, whichever is fewer bytes; updates
 added to zeros (gradients of embeddings) are always reduced, for their sums meet others.
 """
+FORMS = """\
+## Forms of the result
+
+- By default types are local, no `sdy` is left, devices are the partitions of one replica (`mhlo.num_partitions`), and
+  collectives have channels and groups of device ids. The side table says how the global tensors are cut.
+- `--device-id=replica`: devices are replicas (`mhlo.num_replicas`, `replica_id`, groups without channels). XLA's CPU
+  backend compiles that as it stands; one of several partitions it only runs if its own partitioner made it.
+- `--keep-sdy`: the mesh stays, and each argument and result of the entry function, whose type is local, has the
+  `sdy.sharding` of the global tensor, on the axes of the input: what the side table says, for tools that read MLIR.
+  Ops inside carry no shardings. To Shardy such a module looks like a global program; do not propagate in it again.
+- `--style=manual`: types are global again, and one `sdy.manual_computation` over all axes holds the per-device program.
+  XLA's partitioner and `shlo partition` take it back. Parts of axes become axes of their own (`"y":(1)2` is `"y.0"`).
+- Functions are kept, one for each way in which it is planned; `--inline` inlines them.
+
+"""
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code instead. -->\n"
 
@@ -76,6 +91,7 @@ def lowering() -> str:
             "An op that is not listed runs replicated: its operands are gathered, every device runs all of it, and the",
             "summary says so. So does a listed op whose plan its guard refuses.",
             "",
+            *FORMS.splitlines(),
             *COLLECTIVES.splitlines(),
             "",
             *INDEXED.splitlines(),

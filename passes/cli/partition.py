@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inline all functions; otherwise calls are kept, of one function for each way in which it is planned, unless "
         "inlining them saves communication"
     ))
+    parser.add_argument("--style", choices=("local", "manual"), default="local", help=(
+        "local: the types of the program are those of one device (default); manual: they are global, and one "
+        "sdy.manual_computation over all axes holds what each device does"
+    ))
+    parser.add_argument("--keep-sdy", action="store_true", help=(
+        "keep the mesh, and on arguments and results, whose types are local, the shardings of the global tensors"
+    ))
     parser.add_argument("--device-id", choices=("partition", "replica"), default="partition", help=(
         "how a device learns which one it is: devices are the partitions of one replica, or replicas of one partition, "
         "which XLA's CPU backend compiles as they stand (default: partition)"
@@ -69,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0: the per-device program and its side table are written; 2: it was executed and differs."""
     from passes.sharding.import_shardings import import_shardings
 
+    manual = args.style == "manual"
+    if manual and args.device_id == "replica":
+        raise UserError("--style=manual is about partitions; it does not go with --device-id=replica")
     rules = read_rules(args)
     side_table = _side_table_path(args)
     check_output(args.trace or "-")
@@ -79,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
     words = json.dumps(_to_json(report)) if args.json else "\n".join(report.lines())
     print(words, file=sys.stderr)
     if original is not None:
-        prove(args, original, program, report.side_table, entry=args.entry)
+        # Nobody but a partitioner runs a manual computation.
+        table = None if manual else report.side_table
+        prove(args, original, program, table, entry=args.entry, xla_partition=manual)
     if report.numbered is not None:
         _write_numbered(args.trace, report.numbered)
     write_module(args, program)
@@ -91,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) -> Report:
+    from passes.partition.forms import keep_sdy, to_manual
     from passes.partition.partition import Communication, partition
 
     if rules is not None:
@@ -106,6 +119,10 @@ def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) 
         from passes.pipeline import runner
 
         runner.run(program, "builtin.module(partitions-to-replicas)")
+    if args.style == "manual":
+        to_manual(program, report.side_table)
+    elif args.keep_sdy:
+        keep_sdy(program, report.side_table)
     return report
 
 

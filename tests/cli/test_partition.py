@@ -92,7 +92,8 @@ def test_a_mesh_larger_than_the_devices(shlo) -> None:  # type: ignore[no-untype
 def test_devices_are_partitions_or_replicas_and_both_are_executed(shlo, tmp_path: Path, mode: str) -> None:  # type: ignore[no-untyped-def]
     out = tmp_path / "out.mlir"
     model, rules = (str(EXAMPLES / "moe" / name) for name in ("train_step.mlir", "expert_all.toml"))
-    result = shlo("partition", model, "--rules", rules, "--device-id", mode, "--inputs", "exact", "--verify", "-o", str(out))
+    words = ("--device-id", mode, "--inputs", "exact", "--verify", "-o", str(out))
+    result = shlo("partition", model, "--rules", rules, *words)
     assert result.code == 0
     assert "executed on 8 virtual devices (XLA CPU)" in result.err
     text, replicas = out.read_text(), mode == "replica"
@@ -100,3 +101,20 @@ def test_devices_are_partitions_or_replicas_and_both_are_executed(shlo, tmp_path
     assert f"mhlo.num_partitions = {1 if replicas else 8}" in text
     assert ("channel_handle" in text) != replicas
     assert ("use_global_device_ids" in text) != replicas
+
+
+def test_one_manual_computation_is_executed_and_partitioned_again(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    manual, out = str(tmp_path / "manual.mlir"), str(tmp_path / "out.mlir")
+    result = shlo("partition", MODEL, "--rules", RULES, "--style", "manual", "--verify", "-o", manual)
+    assert result.code == 0
+    assert "partitioned by XLA and executed on 8 virtual devices" in result.err
+    assert shlo("partition", manual, "-o", out).code == 0
+    assert "1 of 1 results equal" in shlo("verify", MODEL, out).out
+    assert shlo("partition", MODEL, "--rules", RULES, "--style", "manual", "--device-id", "replica").code == 1
+
+
+def test_kept_shardings_are_executed(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "out.mlir"
+    result = shlo("partition", MODEL, "--rules", RULES, "--keep-sdy", "--verify", "-o", str(out))
+    assert (result.code, "1 of 1 results equal" in result.err) == (0, True)
+    assert "sdy.mesh @mesh" in out.read_text()
