@@ -26,6 +26,7 @@ from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
     from passes.partition.partition import Report
+    from passes.partition.side_table import Entry
     from passes.program.read import Program
     from passes.sharding.rules import Rules
 
@@ -149,10 +150,21 @@ def _to_json(report: Report) -> dict[str, object]:
     return {
         "devices": report.side_table.mesh.device_count,
         "collectives": [t.to_json() for t in report.traffic],
+        "arguments": [_shapes(e) for e in report.side_table.arguments],
+        "results": [_shapes(e) for e in report.side_table.results],
+        "reshards": [r.to_json() for r in report.reshards],
+        "work": {"flops": report.work.whole, "device_flops": report.work.device, "replicated": report.work.replicated},
         "replicated_around": [{"op": r.op, "where": r.where, "reason": r.reason} for r in report.replicated],
         "without_rule": [{"where": str(where or ""), "message": m} for where, m in report.propagation.unruled],
         "not_split": [str(dropped) for dropped in report.propagation.dropped],
         "flat_composites": [{"name": f.name, "where": str(f.where or ""), "reason": f.reason} for f in report.flat],
         "donations_dropped": report.unaliased,
         "collectives_changed": report.changes,
+    }
+
+
+def _shapes(found: Entry) -> dict[str, object]:
+    return {
+        "name": found.name, "dtype": found.dtype, "global_shape": found.global_shape, "local_shape": found.local_shape,
+        "sharding": found.sharding.spec(),
     }

@@ -16,6 +16,7 @@ from passes.optimize.dead_ops import DeadOps
 from passes.partition.cancel_moves import CancelMoves
 from passes.partition.combine_collectives import CombineCollectives
 from passes.partition.composites import kept_whole
+from passes.partition.compute import Work, flops
 from passes.partition.delay_reductions import DelayReductions
 from passes.partition.localize import localize_function
 from passes.partition.manual import dissolve, new_groups, settle
@@ -23,8 +24,9 @@ from passes.partition.merge_collectives import MergeCollectives
 from passes.partition.outline import CALL, COMPOSITE, Flat, Keep, Outliner
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
+from passes.partition.reshards import Reshard, reshards
 from passes.partition.side_table import Entry, SideTable
-from passes.partition.summary import Traffic, traffic, volume
+from passes.partition.summary import Traffic, local_shapes, traffic, volume
 from passes.partition.trace import number_operations, remove_marks, write_shardings
 from passes.pipeline import runner
 from passes.pipeline.base import Pass
@@ -58,6 +60,8 @@ class Communication:
 
 
 _DEFAULTS = Communication()
+# How many lines a summary has on what the plan moves.
+_MOST_RESHARDS = 8
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Report:
       unaliased: Arguments whose donation was dropped because the result now has another type.
       axes_of_groups: The mesh axes behind each ``replica_groups`` attribute, as users write them.
       changes: What the passes over collectives did: the statistics that are not zero, ``pass.statistic`` -> count.
+      reshards: What the plan moves between devices, and for which ops.
+      work: What is computed, and how much of that on several devices alike.
       flat: Composites that are none any more, because the plan does something in them that the device alone cannot.
       numbered: With tracing, the global program as bytecode, its ops numbered; annotated, but not yet planned.
     """
@@ -83,6 +89,8 @@ class Report:
     unaliased: list[str]
     axes_of_groups: dict[Any, tuple[str, ...]]
     changes: dict[str, int]
+    reshards: list[Reshard]
+    work: Work
     flat: tuple[Flat, ...] = ()
     numbered: bytes | None = None
 
@@ -98,6 +106,15 @@ class Report:
         if not self.traffic:
             found.append("  none")
         found += self._changes()
+        if self.reshards:
+            found.append("planned for these ops, most frequent first:")
+            found += [f"  {reshard}" for reshard in self.reshards[:_MOST_RESHARDS]]
+        if (more := len(self.reshards) - _MOST_RESHARDS) > 0:
+            found.append(f"  and {more} more, which --json lists")
+        if shapes := local_shapes(self.side_table):
+            found += ["local shapes:", *shapes]
+        if self.work.whole:
+            found.append(str(self.work))
         found += [f"replicated around {r.op} at {r.where}: {r.reason}" for r in self.replicated]
         found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
         found += self.propagation.advice()
@@ -167,7 +184,9 @@ def partition(
     side_table = _side_table(program, name, prime)
     number_operations(program.module)
     numbered = write.to_bytecode(program.module) if trace else None
+    whole = flops(program.module)
     localizer, replicated = plan(program, prime.mesh, meshes(program.module))
+    planned = reshards(program, localizer.shardings, prime)
     function = entry.find_entry(program)
     localize_function(localizer, function)
     if trace:
@@ -182,7 +201,10 @@ def partition(
         for attr, axes in named_groups.items()
     }
     moved = traffic(program.module, axes_of_groups)
-    return Report(side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, flat, numbered)
+    work = Work(whole, flops(program.module), prime.mesh.device_count)
+    return Report(
+        side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, planned, work, flat, numbered
+    )
 
 
 def _keep_only(program: Program, function: Any) -> None:

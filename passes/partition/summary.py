@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from passes import _mlir
+from passes.partition.side_table import SideTable
 from passes.program import purity
 from passes.program.entry import functions, symbol_name
 from passes.program.types import byte_size
@@ -62,13 +63,28 @@ _SENT: dict[str, Callable[[int], float]] = {
 }
 
 
+def local_shapes(table: SideTable) -> list[str]:
+    """The local shapes of the arguments and results that are split, equal ones in one line."""
+    found: Counter[tuple[str, str]] = Counter()
+    for word, entries in (("argument", table.arguments), ("result", table.results)):
+        for entry in entries:
+            if not entry.sharding.is_replicated:
+                part, whole = _type(entry.dtype, entry.local_shape), _type(entry.dtype, entry.global_shape)
+                found[f"{part:<20} of {whole} in {entry.sharding.spec()}", word] += 1
+    return [f"  {count:>4} {word + 's' * (count > 1):<10} {shape}" for (shape, word), count in found.items()]
+
+
+def _type(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype}[{'x'.join(map(str, shape))}]"
+
+
 def traffic(module: Any, axes_of_groups: dict[Any, tuple[str, ...]]) -> list[Traffic]:
     """The collectives of ``module``, most bytes first.
 
     ``axes_of_groups`` names the axes behind each ``replica_groups`` attribute.
     """
     totals: dict[tuple[str, tuple[str, ...], int], list[int]] = {}
-    for op, times in _collectives(module):
+    for op, times in with_calls(module, COLLECTIVES):
         key = (op.name.removeprefix("stablehlo."), *axes_of(op, axes_of_groups))
         total = totals.setdefault(key, [0, 0])
         total[0] += times
@@ -83,8 +99,8 @@ def volume(module: Any) -> tuple[float, int]:
     return sum(t.wire for t in moved), sum(t.count for t in moved)
 
 
-def _collectives(module: Any) -> Iterator[tuple[Any, int]]:
-    """The collectives of ``module``, each with how often it is called."""
+def with_calls(module: Any, names: frozenset[str]) -> Iterator[tuple[Any, int]]:
+    """The ops of ``module`` that are called one of ``names``, each with how often its function is called."""
     inside = {symbol_name(f): operations(f) for f in functions(module)}
     callers: dict[str, Counter[str]] = {}
     for name, ops in inside.items():
@@ -95,7 +111,7 @@ def _collectives(module: Any) -> Iterator[tuple[Any, int]]:
     for name in inside:
         _count_calls(name, callers, times)
     for name, ops in inside.items():
-        yield from ((op, times[name]) for op in ops if op.name in COLLECTIVES)
+        yield from ((op, times[name]) for op in ops if op.name in names)
 
 
 def _count_calls(name: str, callers: dict[str, Counter[str]], times: dict[str, int]) -> int:
