@@ -29,7 +29,8 @@ program (`--trace`) keeps the collectives of its plan.
 - [`combine-collectives`](passes.md), with `--combine-collectives=BYTES`: independent all_reduces or all_gathers of one
   group become one of several operands. Bits stay, the bytes too. XLA's layout assignment (jaxlib 0.10.2) fails on an
   all_reduce of several operands that has a channel, as those of per-device programs have: `shlo verify` and `shlo run`
-  get around that; other runtimes may not.
+  get around that; other runtimes may not. Its CPU backend also computes all_gathers of several operands wrongly at
+  times (bf16 arrays of unlike rank, jaxlib 0.10.2), which both get around by gathering each by itself.
 """
 INDEXED = """\
 ## Indexed dimensions
