@@ -26,6 +26,8 @@ program (`--trace`) keeps the collectives of its plan.
   but for the sign of a zero. The summary says how many sums it was; `--keep-sum-order` leaves them.
 - [`merge-collectives`](passes.md): a collective that only feeds the next one of its kind, over other axes, is done by
   that one, over all of them. Sums of floating-point numbers change their order, as above.
+- [`hoist-gathers`](passes.md), with `--hoist-gathers`: an all_gather of a value that a loop carries unchanged, such as
+  a weight, is done once before the loop. Bits stay; the summary says what memory it takes.
 - [`combine-collectives`](passes.md), with `--combine-collectives=BYTES`: independent all_reduces or all_gathers of one
   group become one of several operands. Bits stay, the bytes too. XLA's layout assignment (jaxlib 0.10.2) fails on an
   all_reduce of several operands that has a channel, as those of per-device programs have: `shlo verify` and `shlo run`

@@ -68,6 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "combine independent collectives of one kind and group into one of several operands, as long as a device puts "
         "no more than this into it (default: 0, none)"
     ))
+    parser.add_argument("--hoist-gathers", action="store_true", help=(
+        "gather what a loop does not change once, before the loop, instead of in every turn; the summary says how much "
+        "memory that takes"
+    ))
     parser.add_argument("--devices", type=int, metavar="N", help="how many devices there are; the mesh must fit")
     parser.add_argument("--json", action="store_true", help="print the summary on stderr as JSON")
     add_verify(parser)
@@ -110,7 +114,7 @@ def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) 
     if rules is not None:
         _check_devices(args, rules.mesh.device_count)
         annotated(args, program, rules)
-    communication = Communication(reorder_sums=not args.keep_sum_order, combine=args.combine_collectives)
+    communication = Communication(not args.keep_sum_order, args.combine_collectives, args.hoist_gathers)
     report = partition(
         program, args.entry, trace=args.trace is not None, options=propagation_options(args),
         communication=communication, keep_functions=not args.inline,

@@ -18,6 +18,7 @@ from passes.partition.combine_collectives import CombineCollectives
 from passes.partition.composites import kept_whole
 from passes.partition.compute import Work, flops
 from passes.partition.delay_reductions import DelayReductions
+from passes.partition.hoist_gathers import HoistGathers
 from passes.partition.localize import localize_function
 from passes.partition.manual import dissolve, new_groups, settle
 from passes.partition.merge_collectives import MergeCollectives
@@ -53,10 +54,12 @@ class Communication:
     Attributes:
       reorder_sums: Whether floating-point sums over devices may be added in another order where that saves reductions.
       combine: Up to how many bytes independent collectives are combined into one; 0 leaves them alone.
+      hoist: Whether loops gather what they do not change once, before they run, for the memory of the whole.
     """
 
     reorder_sums: bool = True
     combine: int = 0
+    hoist: bool = False
 
 
 _DEFAULTS = Communication()
@@ -134,6 +137,9 @@ class Report:
                 f"{delayed} sums over devices are added up first and reduced by {made}; this changes the order of "
                 "floating-point additions (--keep-sum-order leaves it)"
             )
+        if count := self.changes.get("hoist-gathers.hoisted"):
+            size = self.changes["hoist-gathers.bytes"]
+            found.append(f"gathered before loops, not in every turn: {count}, which keeps {size:,} B while these run")
         if count := self.changes.get("merge-collectives.merged"):
             found.append(f"{count} collectives are done by the next one, over the axes of both")
         if count := self.changes.get(f"{combined}.combined"):
@@ -308,6 +314,8 @@ def improvements(communication: Communication | None = _DEFAULTS) -> list[Pass]:
     if communication is not None:
         reorder = communication.reorder_sums
         passes += [CancelMoves(), MergeCollectives(reorder), DelayReductions(reorder)]
+        if communication.hoist:
+            passes.append(HoistGathers())
         if communication.combine:
             passes.append(CombineCollectives(communication.combine))
     return passes

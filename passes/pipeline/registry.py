@@ -23,6 +23,7 @@ OWN_PASSES = {
     "cancel-moves": "passes.partition.cancel_moves:CancelMoves",
     "combine-collectives": "passes.partition.combine_collectives:CombineCollectives",
     "delay-reductions": "passes.partition.delay_reductions:DelayReductions",
+    "hoist-gathers": "passes.partition.hoist_gathers:HoistGathers",
     "merge-collectives": "passes.partition.merge_collectives:MergeCollectives",
     "partitions-to-replicas": "passes.partition.partitions_to_replicas:PartitionsToReplicas",
 }
