@@ -70,6 +70,11 @@ class _Site:
         return str(_mlir.ir.StringAttr(self.attributes["name"]).value)
 
 
+def is_bound(op: Any) -> bool:
+    """Whether ``op`` is one of the two barriers around what was a call or a composite."""
+    return op.name == BARRIER and (BEGIN in op.attributes or END in op.attributes)
+
+
 class Keep(Enum):
     """Which calls `Outliner.outline` brings back: all, those in which no data moves between devices, or none."""
 

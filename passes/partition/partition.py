@@ -301,7 +301,7 @@ def _outline(
         return volume(program.module), program.module, flat, changes
 
     best = attempt(Keep.ALL)
-    if flattened and best[0] > (least := attempt(Keep.NONE))[0]:
+    if flattened and best[0] > (0, 0) and best[0] > (least := attempt(Keep.NONE))[0]:
         local = attempt(Keep.LOCAL)
         best = least if least[0] < local[0] else local
     _, program.module, flat, changes = best

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from passes import _mlir
+from passes.partition.outline import is_bound
 from passes.partition.planned import LOWERINGS, REDUCES, out_sharding, reduced_axes
 from passes.partition.prime_axes import PrimeMesh
 from passes.partition.shardings import ShardingMap
@@ -61,27 +62,32 @@ def _purpose(op: Any, shardings: ShardingMap, prime: PrimeMesh) -> tuple[str, st
     """For which op ``op`` is there, and what it changes."""
     if op.name in REDUCES:
         axes = ",".join(a.text(prime.original) for a in prime.restore_axes(tuple(reduced_axes(op))))
-        return _name(_maker(op)), f"over {axes}"
+        return _name(_maker(op.operands[0]), "an argument"), f"over {axes}"
     whole = shardings.whole(op.results[0].type)
     before, after = shardings[op.operands[0]] or whole, shardings.parse(out_sharding(op)) or whole
-    return _name(_reader(op)), f"from {prime.restore(before).spec()} to {prime.restore(after).spec()}"
+    change = f"from {prime.restore(before).spec()} to {prime.restore(after).spec()}"
+    return _name(_reader(op.results[0]), "nothing"), change
 
 
-def _maker(op: Any) -> Any:
-    """The op whose result ``op`` works on; ``None`` for an argument. Moves in between are looked through."""
-    while op is not None and op.name in LOWERINGS:
-        owner = op.operands[0].owner
-        op = None if isinstance(owner, _mlir.ir.Block) else owner.operation
-    return op
+def _maker(value: Any) -> Any:
+    """The op that ``value`` comes from; ``None`` for an argument. Moves and bounds of functions are looked through."""
+    while not isinstance(value.owner, _mlir.ir.Block):
+        op = value.owner.operation
+        if op.name not in LOWERINGS and not is_bound(op):
+            return op
+        value = op.operands[value.result_number if is_bound(op) else 0]
+    return None
 
 
-def _reader(op: Any) -> Any:
-    """The op that reads what ``op`` moves; the last of several, which the plan had in mind when it put it there."""
-    while op is not None and op.name in LOWERINGS:
-        use = next(iter(op.results[0].uses), None)
-        op = None if use is None else use.owner.operation
-    return op
+def _reader(value: Any) -> Any:
+    """The op that reads ``value`` in the end, behind the moves, which the plan had in mind when it put them there."""
+    while (use := next(iter(value.uses), None)) is not None:
+        op = use.owner.operation
+        if op.name not in LOWERINGS and not is_bound(op):
+            return op
+        value = op.results[use.operand_number if is_bound(op) else 0]
+    return None
 
 
-def _name(op: Any) -> str:
-    return "an argument" if op is None else str(op.name.rpartition(".")[2])
+def _name(op: Any, otherwise: str) -> str:
+    return otherwise if op is None else str(op.name.rpartition(".")[2])

@@ -72,3 +72,20 @@ func.func @main(%a: {T}, %i: tensor<8x6x6x3xf32> {split('{"x"}, {}, {}, {}')}, %
     dots, convolution = 2 * 2 * 8 * 8 * 8, 2 * 8 * 4 * 4 * 5 * 27
     work = partition(program).work
     assert (work.whole, work.device) == (dots + convolution, dots + convolution // 4)
+
+
+def test_sums_in_a_function_are_those_of_the_op_in_it() -> None:
+    columns, rows = (split(dims) for dims in ('{}, {"x"}', '{"x"}, {}'))
+    program = parse(f"""{HEAD}
+func.func private @product(%a: {T}, %b: {T}) -> {T} {{
+  %0 = stablehlo.dot_general %a, %b, contracting_dims = [1] x [0] : ({T}, {T}) -> {T}
+  return %0 : {T}
+}}
+func.func @main(%a: {T} {columns}, %b: {T} {rows}, %c: {T} {rows}) -> {T} {{
+  %0 = call @product(%a, %b) : ({T}, {T}) -> {T}
+  %1 = call @product(%0, %c) : ({T}, {T}) -> {T}
+  return %1 : {T}
+}}""")
+    found = partition(program).reshards
+    assert {r.op for r in found} == {"dot_general"}
+    assert ("all_reduce", 2) in [(r.kind, r.count) for r in found]
