@@ -111,7 +111,7 @@ def all_reduce(localizer: Localizer, op: Any) -> None:
     """sdy.all_reduce: completes a partial result with the reduction of the op that made it."""
     value = op.operands[0]
     if localizer.partial.get(value) == COMPLETE:
-        localizer.replace(op, value, _out(op))
+        localizer.replace(op, value, out_sharding(op))
         return
     reduction = Reduction(_axes(localizer, reduced_axes(op)), localizer.partial.get(value, "stablehlo.add"))
     point = _mlir.ir.InsertionPoint(op)
@@ -129,7 +129,7 @@ def reduce_scatter(localizer: Localizer, op: Any) -> None:
     kind = localizer.partial.get(value, "stablehlo.add")
     point = _mlir.ir.InsertionPoint(op)
     if kind == COMPLETE:
-        localizer.replace(op, localizer.emit.slice(value, _gained(localizer, op), point, op.location), _out(op))
+        localizer.replace(op, localizer.emit.slice(value, _gained(localizer, op), point, op.location), out_sharding(op))
         return
     result = localizer.emit.reduce_scatter(value, _gained(localizer, op), kind, point, op.location)
     hand_over(value, result)
