@@ -1,10 +1,12 @@
-"""Collectives of the shipped train steps: as planned, after our passes over them, and by XLA's own partitioner.
+"""Collectives of sharded programs: as planned, after our passes over them, and by XLA's own partitioner.
 
-  python benchmarks/collectives.py [examples/decoder/megatron.toml ...]
+  python benchmarks/collectives.py [--details] [examples/decoder/megatron.toml ... | corpus/module.mlir ...]
 
-Per kind, how many there are and how many bytes one device puts in, in thousands; what stands in a loop counts once.
-XLA's are those of the module right after its SPMD partitioner, before its backend widens types or takes reduce_scatters
-apart. It gets the same annotated module and propagates by itself.
+Without arguments, all examples under all their plans. A module alone is taken under the presets that fit it, on a mesh
+of 2 x 4. A row has the number of collectives and the bytes that each device sends if groups are rings; with
+--details each kind has one, with the bytes that one device puts in. What stands in a loop counts once, and what stands
+in a function for each call. XLA's are those of the module right after its SPMD partitioner, before its backend widens
+types or takes reduce_scatters apart. It gets the same annotated module and propagates by itself.
 """
 
 from __future__ import annotations
@@ -12,39 +14,46 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+from passes.errors import UserError
 from passes.execute import pjrt, prepare, xla_cpu
 from passes.partition.partition import Communication, partition
+from passes.partition.summary import Traffic
 from passes.program import read
 from passes.program.read import Program
 from passes.sharding.annotate import annotate
-from passes.sharding.rules_file import load
+from passes.sharding.mesh import Mesh
+from passes.sharding.rules_file import load, presets
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-PLANS = (
-    "decoder/megatron", "decoder/dp", "decoder/fsdp", "gpt/megatron", "gpt/megatron_fsdp", "gpt/dp",
-    "scan_layers/megatron", "scan_layers/megatron_fsdp",
-)
+MESH = Mesh((("data", 2), ("model", 4)))
 KINDS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "collective_permute")
 
-Totals = dict[str, tuple[int, int]]
+# A title, and what makes the annotated program anew each time.
+Case = tuple[str, Callable[[], Program]]
 
 
-def annotated(rules: Path) -> Program:
-    program = read.read(str(rules.parent / "train_step.mlir"))
-    annotate(program, load(str(rules)))
+def annotated(module: Path, rules: str, mesh: Mesh | None = None) -> Program:
+    program = read.read(str(module))
+    annotate(program, load(rules, mesh))
     return program
 
 
-def ours(rules: Path, communication: Communication) -> Totals:
-    totals: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for found in partition(annotated(rules), communication=communication).traffic:
-        count, size = totals[found.kind]
-        totals[found.kind] = count + found.count, size + found.bytes
-    return totals
+def cases(paths: list[Path]) -> Iterator[Case]:
+    """The examples under all their plans (those of ``paths``, if there are any), modules under the presets."""
+    for path in paths or sorted(EXAMPLES.glob("*/*.toml")):
+        if path.suffix == ".toml":
+            for module in sorted(path.parent.glob("*.mlir")):
+                yield f"{path.parent.name}/{module.stem} {path.stem}", lambda m=module, r=path: annotated(m, str(r))
+        else:
+            for name in presets():
+                yield f"{path.stem} {name}", lambda m=path, n=name: annotated(m, f"preset:{n}", MESH)
+
+
+def ours(program: Program, communication: Communication) -> list[Traffic]:
+    return partition(program, communication=communication).traffic
 
 
 # -- XLA's -------------------------------------------------------------------------------------------------------------
@@ -54,14 +63,13 @@ _COLLECTIVE = re.compile(
 )
 _TYPE = re.compile(r"(pred|[a-z]+)(\d*)\w*\[([\d,]*)\]")
 # Replica groups come in three syntaxes: a shape, a list, axes of a mesh.
-_AXES = re.compile(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}")
+_AXES = re.compile(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}")
 _IOTA, _LIST = re.compile(r"replica_groups=\[\d+,(\d+)\]"), re.compile(r"replica_groups=\{\{([\d,]*)\}")
 
 
-def xla(rules: Path) -> Totals:
+def xla(program: Program) -> list[Traffic]:
     """Compiles, runs nothing."""
-    program = annotated(rules)
-    devices = load(str(rules)).mesh.device_count
+    devices = prepare.annotated_devices(program)
     with tempfile.TemporaryDirectory() as folder:
         flags = pjrt.Flags(overrides=(
             ("xla_dump_to", folder), ("xla_dump_hlo_as_text", True), ("xla_dump_hlo_pass_re", "spmd-partitioning"),
@@ -69,13 +77,13 @@ def xla(rules: Path) -> Totals:
         pjrt._compile(xla_cpu.client(devices), prepare.global_code(program), "shardy", devices, flags)
         dumps = sorted(Path(folder).glob("*after_spmd-partitioning*"))
         text = dumps[-1].read_text()
-    totals: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    found = []
     for line in text.splitlines():
         if match := _COLLECTIVE.search(line):
             kind = match[2].replace("-", "_")
-            count, size = totals[kind]
-            totals[kind] = count + 1, size + _put_in(kind, match[1], line)
-    return totals
+            group = 1 if kind == "collective_permute" else _group_size(line)
+            found.append(Traffic(kind, (), group, 1, _put_in(kind, match[1], line)))
+    return found
 
 
 def _put_in(kind: str, types: str, line: str) -> int:
@@ -105,24 +113,40 @@ def _group_size(line: str) -> int:
     return len(listed[1].split(","))
 
 
-def show(rules: Path) -> None:
-    """Prints the table of one plan."""
-    columns: dict[str, Any] = {
-        "planned": ours(rules, Communication(reorder_sums=False)),
-        "now": ours(rules, Communication()),
-        "combined": ours(rules, Communication(combine=1 << 25)),
-        "XLA": xla(rules),
+def total(traffic: list[Traffic]) -> str:
+    return f"{sum(t.count for t in traffic):>6} x{sum(t.wire for t in traffic) / 1e3:>11.1f} kB"
+
+
+def show(title: str, make: Callable[[], Program], details: bool) -> None:
+    """Prints the row of one case, marked where we send more than XLA, and the rows of its kinds."""
+    columns = {
+        "planned": ours(make(), Communication(reorder_sums=False)),
+        "now": ours(make(), Communication()),
+        "combined": ours(make(), Communication(combine=1 << 25)),
+        "XLA": xla(make()),
     }
-    print(f"{rules.parent.name}/{rules.stem}".ljust(28) + "".join(name.rjust(18) for name in columns))
+    sent, by_xla = (sum(t.wire for t in columns[name]) for name in ("now", "XLA"))
+    mark = " MORE" if sent > by_xla else ""
+    print(f"{title:<44}" + "".join(map(total, columns.values())) + mark, flush=True)
+    if not details and not mark:
+        return
     for kind in KINDS:
-        if any(kind in totals for totals in columns.values()):
-            cells = [totals.get(kind, (0, 0)) for totals in columns.values()]
-            print(f"  {kind:<26}" + "".join(f"{count:>5} x{size / 1e3:>9.1f} kB" for count, size in cells))
+        of_kind = [[t for t in found if t.kind == kind] for found in columns.values()]
+        if any(of_kind):
+            cells = [f"{sum(t.count for t in f):>6} x{sum(t.bytes for t in f) / 1e3:>11.1f} kB" for f in of_kind]
+            print(f"  {kind:<42}" + "".join(cells))
 
 
 def main() -> None:
-    for rules in map(Path, sys.argv[1:] or [EXAMPLES / f"{plan}.toml" for plan in PLANS]):
-        show(rules)
+    words = sys.argv[1:]
+    print(" " * 44 + "".join(name.rjust(22) for name in ("planned", "now", "combined", "XLA")))
+    for title, make in cases([Path(word) for word in words if word != "--details"]):
+        try:
+            make()
+        except UserError:
+            # The rules are made for another module.
+            continue
+        show(title, make, "--details" in words)
 
 
 if __name__ == "__main__":

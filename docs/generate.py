@@ -24,10 +24,15 @@ program (`--trace`) keeps the collectives of its plan.
   their operands are added up and reduced once. Integers keep every bit. Floating-point sums are added in another order,
   so their rounding changes and `close` is what can be claimed; where nothing rounds (`--inputs exact`) the bits stay,
   but for the sign of a zero. The summary says how many sums it was; `--keep-sum-order` leaves them.
+- [`merge-collectives`](passes.md): a collective that only feeds the next one of its kind, over other axes, is done by
+  that one, over all of them. Sums of floating-point numbers change their order, as above.
+- [`hoist-gathers`](passes.md), with `--hoist-gathers`: an all_gather of a value that a loop carries unchanged, such as
+  a weight, is done once before the loop. Bits stay; the summary says what memory it takes.
 - [`combine-collectives`](passes.md), with `--combine-collectives=BYTES`: independent all_reduces or all_gathers of one
   group become one of several operands. Bits stay, the bytes too. XLA's layout assignment (jaxlib 0.10.2) fails on an
   all_reduce of several operands that has a channel, as those of per-device programs have: `shlo verify` and `shlo run`
-  get around that; other runtimes may not.
+  get around that; other runtimes may not. Its CPU backend also computes all_gathers of several operands wrongly at
+  times (bf16 arrays of unlike rank, jaxlib 0.10.2), which both get around by gathering each by itself.
 """
 INDEXED = """\
 ## Indexed dimensions
@@ -64,6 +69,21 @@ dimension). Loops carry padded values, branches return them.
 The summary says what was padded to what, and what is whole and why. `shlo shard` alone pads nothing: it leaves such
 dimensions whole, so give `shlo partition` the rules file where they are to be padded.
 """
+FORMS = """\
+## Forms of the result
+
+- By default types are local, no `sdy` is left, devices are the partitions of one replica (`mhlo.num_partitions`), and
+  collectives have channels and groups of device ids. The side table says how the global tensors are cut.
+- `--device-id=replica`: devices are replicas (`mhlo.num_replicas`, `replica_id`, groups without channels). XLA's CPU
+  backend compiles that as it stands; one of several partitions it only runs if its own partitioner made it.
+- `--keep-sdy`: the mesh stays, and each argument and result of the entry function, whose type is local, has the
+  `sdy.sharding` of the global tensor, on the axes of the input: what the side table says, for tools that read MLIR.
+  Ops inside carry no shardings. To Shardy such a module looks like a global program; do not propagate in it again.
+- `--style=manual`: types are global again, and one `sdy.manual_computation` over all axes holds the per-device program.
+  XLA's partitioner and `shlo partition` take it back. Parts of axes become axes of their own (`"y":(1)2` is `"y.0"`).
+- Functions are kept, one for each way in which it is planned; `--inline` inlines them.
+
+"""
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code instead. -->\n"
 
@@ -97,6 +117,7 @@ def lowering() -> str:
             "",
             *PADDING.splitlines(),
             "",
+            *FORMS.splitlines(),
             *COLLECTIVES.splitlines(),
             "",
             *INDEXED.splitlines(),

@@ -27,6 +27,7 @@ from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
     from passes.partition.partition import Report
+    from passes.partition.side_table import Entry
     from passes.program.read import Program
     from passes.sharding.rules import Rules
 
@@ -45,6 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "keep on every op which op of the global program it stands for, and write that program, numbered, to FILE; "
         "for shlo bisect"
     ))
+    parser.add_argument("--inline", action="store_true", help=(
+        "inline all functions; otherwise calls are kept, of one function for each way in which it is planned, unless "
+        "inlining them saves communication"
+    ))
+    parser.add_argument("--style", choices=("local", "manual"), default="local", help=(
+        "local: the types of the program are those of one device (default); manual: they are global, and one "
+        "sdy.manual_computation over all axes holds what each device does"
+    ))
+    parser.add_argument("--keep-sdy", action="store_true", help=(
+        "keep the mesh, and on arguments and results, whose types are local, the shardings of the global tensors"
+    ))
+    parser.add_argument("--device-id", choices=("partition", "replica"), default="partition", help=(
+        "how a device learns which one it is: devices are the partitions of one replica, or replicas of one partition, "
+        "which XLA's CPU backend compiles as they stand (default: partition)"
+    ))
     parser.add_argument("--keep-sum-order", action="store_true", help=(
         "add floating-point sums in the order of the program, even where adding them up before they are reduced over "
         "devices would save reductions"
@@ -56,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pad-arguments", action="store_true", help=(
         "pad arguments and results whose sharding does not divide them; the side table has their padded shapes"
     ))
+    parser.add_argument("--hoist-gathers", action="store_true", help=(
+        "gather what a loop does not change once, before the loop, instead of in every turn; the summary says how much "
+        "memory that takes"
+    ))
     parser.add_argument("--devices", type=int, metavar="N", help="how many devices there are; the mesh must fit")
     parser.add_argument("--json", action="store_true", help="print the summary on stderr as JSON")
     add_verify(parser)
@@ -65,6 +85,9 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0: the per-device program and its side table are written; 2: it was executed and differs."""
     from passes.sharding.import_shardings import import_shardings
 
+    manual = args.style == "manual"
+    if manual and args.device_id == "replica":
+        raise UserError("--style=manual is about partitions; it does not go with --device-id=replica")
     rules = read_rules(args)
     side_table = _side_table_path(args)
     check_output(args.trace or "-")
@@ -75,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
     words = json.dumps(_to_json(report)) if args.json else "\n".join(report.lines())
     print(words, file=sys.stderr)
     if original is not None:
-        prove(args, original, program, report.side_table, entry=args.entry)
+        # Nobody but a partitioner runs a manual computation.
+        table = None if manual else report.side_table
+        prove(args, original, program, table, entry=args.entry, xla_partition=manual)
     if report.numbered is not None:
         _write_numbered(args.trace, report.numbered)
     write_module(args, program)
@@ -87,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) -> Report:
+    from passes.partition.forms import keep_sdy, to_manual
     from passes.partition.pad_dimensions import Padding
     from passes.partition.partition import Communication, partition
 
@@ -94,12 +120,20 @@ def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) 
     if rules is not None:
         _check_devices(args, rules.mesh.device_count)
         annotated(args, program, rules, padding.allowed)
-    communication = Communication(reorder_sums=not args.keep_sum_order, combine=args.combine_collectives)
+    communication = Communication(not args.keep_sum_order, args.combine_collectives, args.hoist_gathers)
     report = partition(
         program, args.entry, trace=args.trace is not None, options=propagation_options(args),
-        communication=communication, padding=padding,
+        communication=communication, padding=padding, keep_functions=not args.inline,
     )
     _check_devices(args, report.side_table.mesh.device_count)
+    if args.device_id == "replica":
+        from passes.pipeline import runner
+
+        runner.run(program, "builtin.module(partitions-to-replicas)")
+    if args.style == "manual":
+        to_manual(program, report.side_table)
+    elif args.keep_sdy:
+        keep_sdy(program, report.side_table)
     return report
 
 
@@ -126,6 +160,10 @@ def _to_json(report: Report) -> dict[str, object]:
     return {
         "devices": report.side_table.mesh.device_count,
         "collectives": [t.to_json() for t in report.traffic],
+        "arguments": [_shapes(e) for e in report.side_table.arguments],
+        "results": [_shapes(e) for e in report.side_table.results],
+        "reshards": [r.to_json() for r in report.reshards],
+        "work": {"flops": report.work.whole, "device_flops": report.work.device, "replicated": report.work.replicated},
         "replicated_around": [{"op": r.op, "where": r.where, "reason": r.reason} for r in report.replicated],
         "without_rule": [{"where": str(where or ""), "message": m} for where, m in report.propagation.unruled],
         "padding": [asdict(choice) for choice in report.padding],
@@ -133,4 +171,11 @@ def _to_json(report: Report) -> dict[str, object]:
         "flat_composites": [{"name": f.name, "where": str(f.where or ""), "reason": f.reason} for f in report.flat],
         "donations_dropped": report.unaliased,
         "collectives_changed": report.changes,
+    }
+
+
+def _shapes(found: Entry) -> dict[str, object]:
+    return {
+        "name": found.name, "dtype": found.dtype, "global_shape": found.global_shape, "local_shape": found.local_shape,
+        "sharding": found.sharding.spec(),
     }

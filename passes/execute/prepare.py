@@ -70,6 +70,8 @@ def per_device_code(program: Program, entry: str | None = None, *, as_written: b
     _refuse_callbacks(program)
     replicas = _count(program, "mhlo.num_replicas")
     module = _copy(program, entry, keep_buffers=as_written)
+    if not as_written:
+        _split_gathers(module)
     # A module that is written for replicas needs no translation.
     if replicas == 1:
         _partitions_to_replicas(program, module, in_order=not as_written)
@@ -192,6 +194,21 @@ def _partitions_to_replicas(program: Program, module: Any, *, in_order: bool) ->
                 _without_channel(op)
         else:
             _replace_partition_id(op)
+
+
+def _split_gathers(module: Any) -> None:
+    """Makes one all_gather of each operand of one that has several.
+
+    XLA's CPU backend (jaxlib 0.10.2) lays out what it gathers together as if it joined all in the slowest dimension,
+    and then some operand's parts lie wrong, silently: seen where two bf16 arrays of unlike rank are gathered along
+    dimension 2 and a dot_general reads one of them.
+    """
+    for op in [op for op in operations(module) if op.name == "stablehlo.all_gather" and len(op.operands) > 1]:
+        attributes = {key: op.attributes[key] for key in op.attributes}
+        with _mlir.ir.InsertionPoint(op), op.location:
+            for operand, result in zip(op.operands, op.results, strict=True):
+                result.replace_all_uses_with(create("stablehlo.all_gather", [operand], result.type, **attributes))
+        op.erase()
 
 
 def _check_flattened(program: Program, op: Any) -> None:

@@ -18,7 +18,7 @@ from operator import add, mul
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from passes import _mlir
-from passes.partition.groups import blocks, group_key, is_plain
+from passes.partition.groups import blocks, group_key, is_plain, is_used_once
 from passes.pipeline.base import Counters, Pass, Statistic
 from passes.pipeline.collection import uncollected
 from passes.program import purity
@@ -120,7 +120,7 @@ class _Sweep:
         if cut == dim:
             self._counters.add("cancelled")
             return source
-        if not _is_used_once(gather):
+        if not is_used_once(gather):
             return None
         attributes = {
             "split_dimension": i64_attr(cut),
@@ -136,7 +136,7 @@ class _Sweep:
 
     def part_of_reduced(self, op: Any, reduction: Any) -> Any | None:
         """A part of an all_reduce."""
-        cut = self._part(op, reduction) if _is_used_once(reduction) else None
+        cut = self._part(op, reduction) if is_used_once(reduction) else None
         if cut is None:
             return None
         self._counters.add("scattered")
@@ -146,7 +146,7 @@ class _Sweep:
     def gathered_scatter(self, op: Any, scatter: Any) -> Any | None:
         """An all_gather of a reduce_scatter."""
         same = is_plain(op) and is_plain(scatter) and group_key(op) == group_key(scatter)
-        if not same or not _is_used_once(scatter):
+        if not same or not is_used_once(scatter):
             return None
         if _integer(op, "all_gather_dim") != _integer(scatter, "scatter_dimension"):
             return None
@@ -281,7 +281,3 @@ def _reduction(name: str, op: Any, like: Any, more: dict[str, Any]) -> Any:
 def _integer(op: Any, name: str) -> int:
     return int(_mlir.ir.IntegerAttr(op.attributes[name]).value)
 
-
-def _is_used_once(op: Any) -> bool:
-    uses = iter(op.results[0].uses)
-    return next(uses, None) is not None and next(uses, None) is None

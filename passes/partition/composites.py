@@ -90,7 +90,8 @@ def _localized(
 
     program = _program_of(localizer.program, name, operands, results)
     try:
-        partition(program)
+        # The sums at its end are looked for in the decomposition itself.
+        partition(program, keep_functions=False)
     except UserError as error:
         return Decomposition(problem=f"its decomposition @{name} cannot be partitioned: {error.message}")
     function = entry.find_entry(program)

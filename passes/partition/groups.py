@@ -16,7 +16,7 @@ OWN_ATTRIBUTES = frozenset((
 ))
 
 
-def group_key(op: Any) -> Hashable:
+def group_key(op: Any) -> tuple[Hashable, ...]:
     """What two collectives have in common that run among the same devices: groups, and what their numbers mean.
 
     The id of a channel is left out; it tells transfers apart.
@@ -40,6 +40,12 @@ def combiner(op: Any) -> str | None:
 def is_plain(op: Any) -> bool:
     """Whether the op is a collective of one operand that carries no attributes but its own."""
     return len(op.results) == 1 and OWN_ATTRIBUTES.issuperset(op.attributes)
+
+
+def is_used_once(op: Any) -> bool:
+    """Whether the first result of the op has just one use."""
+    uses = iter(op.results[0].uses)
+    return next(uses, None) is not None and next(uses, None) is None
 
 
 def blocks(op: Any) -> Iterator[Any]:

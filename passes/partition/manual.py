@@ -24,7 +24,7 @@ from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import MARKS
 from passes.program.read import Program
 from passes.program.splice import splice
-from passes.program.walk import operations
+from passes.program.walk import named, operations
 from passes.sharding.mesh import Axis, Mesh, meshes
 
 if TYPE_CHECKING:
@@ -78,9 +78,12 @@ def collective_lower(localizer: Localizer, op: Any) -> None:
     """The groups name devices of the whole mesh and stay; the channel is made unique."""
     localizer.in_place(op)
     op.attributes["channel_handle"] = localizer.emit.channel_handle()
-    groups, named = op.attributes.get("replica_groups"), localizer.emit.axes_of_groups
-    if groups is not None and groups not in named and (axes := _spanned(groups, localizer.shardings.mesh)):
-        named[groups] = axes
+
+
+def new_groups(module: Any, mesh: Mesh) -> dict[Any, Axes]:
+    """The axes behind the replica groups of ``module``, for those that are groups over whole axes of ``mesh``."""
+    attrs = {op.attributes["replica_groups"] for op in named(module, COLLECTIVES) if "replica_groups" in op.attributes}
+    return {attr: axes for attr in attrs if (axes := _spanned(attr, mesh))}
 
 
 def _exchanging(op: Any) -> Any:

@@ -16,17 +16,21 @@ from passes.optimize.dead_ops import DeadOps
 from passes.partition.cancel_moves import CancelMoves
 from passes.partition.combine_collectives import CombineCollectives
 from passes.partition.composites import kept_whole
+from passes.partition.compute import Work, flops
 from passes.partition.delay_reductions import DelayReductions
+from passes.partition.hoist_gathers import HoistGathers
 from passes.partition.localize import localize_function
-from passes.partition.manual import dissolve, settle
-from passes.partition.outline import Composites, Flat
+from passes.partition.manual import dissolve, new_groups, settle
+from passes.partition.merge_collectives import MergeCollectives
+from passes.partition.outline import CALL, COMPOSITE, Flat, Keep, Outliner
 from passes.partition.pad_dimensions import Padding, pad_dimensions
 from passes.partition.padding_choice import Choice, merged
 from passes.partition.plan import Replicated, plan
 from passes.partition.prime_axes import PrimeMesh, factor_axes
+from passes.partition.reshards import Reshard, reshards
 from passes.partition.rolls import rewrite_shifts
 from passes.partition.side_table import Entry, SideTable
-from passes.partition.summary import Traffic, traffic
+from passes.partition.summary import Traffic, local_shapes, traffic, volume
 from passes.partition.trace import number_operations, remove_marks, write_shardings
 from passes.pipeline import runner
 from passes.pipeline.base import Pass
@@ -53,16 +57,20 @@ class Communication:
     Attributes:
       reorder_sums: Whether floating-point sums over devices may be added in another order where that saves reductions.
       combine: Up to how many bytes independent collectives are combined into one; 0 leaves them alone.
+      hoist: Whether loops gather what they do not change once, before they run, for the memory of the whole.
     """
 
     reorder_sums: bool = True
     combine: int = 0
+    hoist: bool = False
 
 
 _DEFAULTS = Communication()
 _PADDING = Padding()
 
 _WAYS = {"strips": "in strips from other shards", "gathered": "by gathering it", "local": "from the shard itself"}
+# How many lines a summary has on what the plan moves.
+_MOST_RESHARDS = 8
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ class Report:
       changes: What the passes over collectives did: the statistics that are not zero, ``pass.statistic`` -> count.
       fetched: Where ops move elements along split dimensions, how often they were there or came in which way
         (`Emitter.fetched`).
+      reshards: What the plan moves between devices, and for which ops.
+      work: What is computed, and how much of that on several devices alike.
       flat: Composites that are none any more, because the plan does something in them that the device alone cannot.
       padding: Which dimensions that do not divide are padded, and which are whole because that is cheaper.
       numbered: With tracing, the global program as bytecode, its ops numbered; annotated, but not yet planned.
@@ -91,6 +101,8 @@ class Report:
     unaliased: list[str]
     axes_of_groups: dict[Any, tuple[str, ...]]
     changes: dict[str, int]
+    reshards: list[Reshard]
+    work: Work
     fetched: dict[str, int] = field(default_factory=dict)
     flat: tuple[Flat, ...] = ()
     padding: tuple[Choice, ...] = ()
@@ -111,6 +123,15 @@ class Report:
             ways = ", ".join(f"{self.fetched[way]} {words}" for way, words in _WAYS.items() if self.fetched.get(way))
             found.append(f"ops that move elements along a split dimension fetch them: {ways}")
         found += self._changes()
+        if self.reshards:
+            found.append("planned for these ops, most frequent first:")
+            found += [f"  {reshard}" for reshard in self.reshards[:_MOST_RESHARDS]]
+        if (more := len(self.reshards) - _MOST_RESHARDS) > 0:
+            found.append(f"  and {more} more, which --json lists")
+        if shapes := local_shapes(self.side_table):
+            found += ["local shapes:", *shapes]
+        if self.work.whole:
+            found.append(str(self.work))
         found += [f"replicated around {r.op} at {r.where}: {r.reason}" for r in self.replicated]
         found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
         found += self.propagation.advice()
@@ -131,6 +152,11 @@ class Report:
                 f"{delayed} sums over devices are added up first and reduced by {made}; this changes the order of "
                 "floating-point additions (--keep-sum-order leaves it)"
             )
+        if count := self.changes.get("hoist-gathers.hoisted"):
+            size = self.changes["hoist-gathers.bytes"]
+            found.append(f"gathered before loops, not in every turn: {count}, which keeps {size:,} B while these run")
+        if count := self.changes.get("merge-collectives.merged"):
+            found.append(f"{count} collectives are done by the next one, over the axes of both")
         if count := self.changes.get(f"{combined}.combined"):
             found.append(f"{count} collectives are combined into {self.changes[f'{combined}.made']}")
         return found
@@ -143,20 +169,23 @@ def partition(
     options: PropagateOptions | None = None,
     communication: Communication = _DEFAULTS,
     padding: Padding = _PADDING,
+    keep_functions: bool = True,
 ) -> Report:
     """Turns ``program``, which carries ``sdy`` shardings, into its per-device program in place.
 
-    The module keeps the entry function only, under its name, and what its composites are made of; it gets
+    The module keeps the entry function, under its name, and what it calls and its composites are made of; it gets
     ``mhlo.num_partitions``. Partition ids number the devices.
 
     Args:
       entry_name: The entry function; ``None`` finds it.
       trace: Keeps on each op which op of the global program it came from (`trace`) and reports that program. Equal ops
-        are then not merged, for they come from different ones, composites without a rule are flat, and collectives stay
-        as they were planned.
+        are then not merged, for they come from different ones, functions are inlined, composites without a rule are
+        flat, and collectives stay as they were planned.
       options: How to propagate.
       communication: What may be done about collectives.
       padding: Which dimensions may be padded. With padded arguments or results the side table has their padded shapes.
+      keep_functions: Keeps calls, of one function for each way in which its callers are planned, unless the program
+        would move more data than without.
 
     Raises:
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
@@ -165,9 +194,9 @@ def partition(
     dissolve_tuples(program, named(program.module, NAMES))
     check_for_sdy(program)
     _keep_only(program, function)
-    composites = Composites(program)
-    if not trace:
-        composites.flatten()
+    outliner = Outliner(program)
+    kept = frozenset({COMPOSITE, CALL} if keep_functions else {COMPOSITE})
+    outliner.flatten(frozenset() if trace else kept)
     runner.run(program, NORMALISE.replace("EXCEPT", ",".join(kept_whole(program))))
     # Before axes are factored, so that errors name the user's.
     check_signatures(program, padding.allowed)
@@ -179,24 +208,28 @@ def partition(
     side_table = _side_table(program, name, prime, shapes)
     number_operations(program.module)
     numbered = write.to_bytecode(program.module) if trace else None
+    whole = flops(program.module)
     localizer, replicated = plan(program, prime.mesh, meshes(program.module))
+    planned = reshards(program, localizer.shardings, prime)
     function = entry.find_entry(program)
     localize_function(localizer, function)
     if trace:
         write_shardings(program.module, localizer.shardings, prime)
     else:
         remove_marks(program.module)
-    flat = composites.outline()
     unaliased = _clean(program, function, prime)
-    changes = _improve(program, None if trace else communication)
+    flat, changes = _outline(program, outliner, None if trace else communication)
+    named_groups = localizer.emit.axes_of_groups | new_groups(program.module, prime.mesh)
     axes_of_groups = {
         attr: tuple(a.text(prime.original) for a in prime.restore_axes(tuple(a.name for a in axes)))
-        for attr, axes in localizer.emit.axes_of_groups.items()
+        for attr, axes in named_groups.items()
     }
     moved = traffic(program.module, axes_of_groups)
+    work = Work(whole, flops(program.module), prime.mesh.device_count)
     fetched = dict(localizer.emit.fetched)
     return Report(
-        side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, fetched, flat, padded, numbered
+        side_table, moved, replicated, propagation, unaliased, axes_of_groups, changes, planned, work, fetched, flat,
+        padded, numbered,
     )
 
 
@@ -304,11 +337,39 @@ def _clean(program: Program, function: Any, prime: PrimeMesh) -> list[str]:
     return unaliased
 
 
+def _outline(
+    program: Program, outliner: Outliner, communication: Communication | None
+) -> tuple[tuple[Flat, ...], dict[str, int]]:
+    """Brings functions and composites back and makes less of the collectives; composites left flat, what was done.
+
+    What passes over collectives find is in one function. So functions that talk stay inlined, or all do, if that is the
+    way to move less data.
+    """
+    flattened = write.to_bytecode(program.module) if outliner.has_calls and communication else b""
+
+    def attempt(keep: Keep) -> tuple[tuple[float, int], Any, tuple[Flat, ...], dict[str, int]]:
+        if keep is not Keep.ALL:
+            program.module = _mlir.ir.Module.parse(flattened, _mlir.context())
+        flat = outliner.outline(keep)
+        changes = _improve(program, communication)
+        return volume(program.module), program.module, flat, changes
+
+    best = attempt(Keep.ALL)
+    if flattened and best[0] > (0, 0) and best[0] > (least := attempt(Keep.NONE))[0]:
+        local = attempt(Keep.LOCAL)
+        best = least if least[0] < local[0] else local
+    _, program.module, flat, changes = best
+    return flat, changes
+
+
 def improvements(communication: Communication | None = _DEFAULTS) -> list[Pass]:
     """The passes that end partitioning: equal ops are one, and, with ``communication``, collectives become fewer."""
     passes: list[Pass] = [Cse(), DeadOps()]
     if communication is not None:
-        passes += [CancelMoves(), DelayReductions(communication.reorder_sums)]
+        reorder = communication.reorder_sums
+        passes += [CancelMoves(), MergeCollectives(reorder), DelayReductions(reorder)]
+        if communication.hoist:
+            passes.append(HoistGathers())
         if communication.combine:
             passes.append(CombineCollectives(communication.combine))
     return passes

@@ -38,22 +38,25 @@ def _axes(localizer: Localizer, names: list[str]) -> Axes:
     return tuple(localizer.shardings.mesh.axis(name) for name in names)
 
 
-def _out(op: Any) -> Any:
+def out_sharding(op: Any) -> Any:
+    """How the result of an sdy collective lies."""
     return op.attributes["out_sharding" if "out_sharding" in op.attributes else "sharding"]
 
 
 def _gained(localizer: Localizer, op: Any) -> list[Axes]:
     """The axes each dimension is split over after ``op`` and was not before."""
-    source, target = localizer.shardings.dims(op.operands[0]), localizer.shardings.dims_of(_out(op), op.results[0].type)
+    source = localizer.shardings.dims(op.operands[0])
+    target = localizer.shardings.dims_of(out_sharding(op), op.results[0].type)
     return [after[len(before) :] for before, after in zip(source, target, strict=True)]
 
 
 def all_gather(localizer: Localizer, op: Any) -> None:
     """sdy.all_gather: the axes a dimension loses are gathered."""
-    source, target = localizer.shardings.dims(op.operands[0]), localizer.shardings.dims_of(_out(op), op.results[0].type)
+    source = localizer.shardings.dims(op.operands[0])
+    target = localizer.shardings.dims_of(out_sharding(op), op.results[0].type)
     lost = [before[len(after) :] for before, after in zip(source, target, strict=True)]
     value = localizer.emit.gather(op.operands[0], lost, _mlir.ir.InsertionPoint(op), op.location)
-    localizer.replace(op, value, _out(op))
+    localizer.replace(op, value, out_sharding(op))
 
 
 def all_slice(localizer: Localizer, op: Any) -> None:
@@ -65,7 +68,7 @@ def all_slice(localizer: Localizer, op: Any) -> None:
     reduction = localizer.reductions.get(value)
     split = {axis for axes in gained for axis in axes}
     if reduction is None or not split <= set(reduction.axes) or len(list(value.uses)) > 1:
-        localizer.replace(op, localizer.emit.slice(value, gained, point, op.location), _out(op))
+        localizer.replace(op, localizer.emit.slice(value, gained, point, op.location), out_sharding(op))
         return
     kind, location = reduction.kind, op.location
     source = value.owner.operation.operands[0]
@@ -74,7 +77,7 @@ def all_slice(localizer: Localizer, op: Any) -> None:
     if rest:
         scattered = localizer.emit.all_reduce(scattered, rest, kind, point, location)
     hand_over(value, scattered)
-    localizer.replace(op, scattered, _out(op))
+    localizer.replace(op, scattered, out_sharding(op))
     localizer.discard(value.owner.operation)
 
 
@@ -85,16 +88,16 @@ def all_to_all(localizer: Localizer, op: Any) -> None:
         axes = _axes(localizer, _AXIS.findall(names))
         point = _mlir.ir.InsertionPoint(op)
         value = localizer.emit.all_to_all(value, int(source), int(target), axes, point, op.location)
-    localizer.replace(op, value, _out(op))
+    localizer.replace(op, value, out_sharding(op))
 
 
 def collective_permute(localizer: Localizer, op: Any) -> None:
     """sdy.collective_permute: a permutation of devices between two shardings with equal local shapes."""
     value, shardings = op.operands[0], localizer.shardings
     whole = shardings.whole(op.results[0].type)
-    source, target = shardings[value] or whole, shardings.parse(_out(op)) or whole
+    source, target = shardings[value] or whole, shardings.parse(out_sharding(op)) or whole
     moved = localizer.emit.permute(value, source, target, _mlir.ir.InsertionPoint(op), op.location)
-    localizer.replace(op, moved, _out(op))
+    localizer.replace(op, moved, out_sharding(op))
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def all_reduce(localizer: Localizer, op: Any) -> None:
     """sdy.all_reduce: completes a partial result with the reduction of the op that made it."""
     value = op.operands[0]
     if localizer.partial.get(value) == COMPLETE:
-        localizer.replace(op, value, _out(op))
+        localizer.replace(op, value, out_sharding(op))
         return
     reduction = Reduction(_axes(localizer, reduced_axes(op)), localizer.partial.get(value, SUM))
     point = _mlir.ir.InsertionPoint(op)
@@ -118,7 +121,7 @@ def all_reduce(localizer: Localizer, op: Any) -> None:
     mark_partial(value, result, reduction.axes, reduction.kind)
     localizer.partial[result] = reduction.kind
     localizer.reductions[result] = reduction
-    localizer.replace(op, result, _out(op))
+    localizer.replace(op, result, out_sharding(op))
 
 
 def reduce_scatter(localizer: Localizer, op: Any) -> None:
@@ -127,22 +130,22 @@ def reduce_scatter(localizer: Localizer, op: Any) -> None:
     kind = localizer.partial.get(value, SUM)
     point = _mlir.ir.InsertionPoint(op)
     if kind == COMPLETE:
-        localizer.replace(op, localizer.emit.slice(value, _gained(localizer, op), point, op.location), _out(op))
+        localizer.replace(op, localizer.emit.slice(value, _gained(localizer, op), point, op.location), out_sharding(op))
         return
     result = localizer.emit.reduce_scatter(value, _gained(localizer, op), kind, point, op.location)
     hand_over(value, result)
     mark_partial(value, result, tuple(axis for axes in _gained(localizer, op) for axis in axes), kind)
     localizer.partial[result] = kind
-    localizer.replace(op, result, _out(op))
+    localizer.replace(op, result, out_sharding(op))
 
 
 def reshard(localizer: Localizer, op: Any) -> None:
     """sdy.reshard, sdy.sharding_constraint: a move that the plan left whole."""
     value, shardings = op.operands[0], localizer.shardings
     whole = shardings.whole(op.results[0].type)
-    source, target = shardings[value] or whole, shardings.parse(_out(op)) or whole
+    source, target = shardings[value] or whole, shardings.parse(out_sharding(op)) or whole
     moved = localizer.emit.reshard(value, source, target, _mlir.ir.InsertionPoint(op), op.location)
-    localizer.replace(op, moved, _out(op))
+    localizer.replace(op, moved, out_sharding(op))
 
 
 LOWERINGS = {

@@ -24,6 +24,9 @@ OWN_PASSES = {
     "combine-collectives": "passes.partition.combine_collectives:CombineCollectives",
     "pad-dimensions": "passes.partition.pad_dimensions:PadDimensions",
     "delay-reductions": "passes.partition.delay_reductions:DelayReductions",
+    "hoist-gathers": "passes.partition.hoist_gathers:HoistGathers",
+    "merge-collectives": "passes.partition.merge_collectives:MergeCollectives",
+    "partitions-to-replicas": "passes.partition.partitions_to_replicas:PartitionsToReplicas",
 }
 
 NATIVE_PREFIX = "native-"

@@ -117,3 +117,35 @@ def test_a_constraint_that_does_not_divide_is_padded(shlo, tmp_path: Path) -> No
     assert [(c["size"], c["padded"], c["shards"], c["reason"]) for c in summary["padding"]] == [(512, 513, 3, "")]
     # Arguments and results stay what they are.
     assert len(summary["not_split"]) == 2
+
+
+@pytest.mark.parametrize("mode", ["partition", "replica"])
+def test_devices_are_partitions_or_replicas_and_both_are_executed(shlo, tmp_path: Path, mode: str) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "out.mlir"
+    model, rules = (str(EXAMPLES / "moe" / name) for name in ("train_step.mlir", "expert_all.toml"))
+    words = ("--device-id", mode, "--inputs", "exact", "--verify", "-o", str(out))
+    result = shlo("partition", model, "--rules", rules, *words)
+    assert result.code == 0
+    assert "executed on 8 virtual devices (XLA CPU)" in result.err
+    text, replicas = out.read_text(), mode == "replica"
+    assert f"mhlo.num_replicas = {8 if replicas else 1}" in text
+    assert f"mhlo.num_partitions = {1 if replicas else 8}" in text
+    assert ("channel_handle" in text) != replicas
+    assert ("use_global_device_ids" in text) != replicas
+
+
+def test_one_manual_computation_is_executed_and_partitioned_again(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    manual, out = str(tmp_path / "manual.mlir"), str(tmp_path / "out.mlir")
+    result = shlo("partition", MODEL, "--rules", RULES, "--style", "manual", "--verify", "-o", manual)
+    assert result.code == 0
+    assert "partitioned by XLA and executed on 8 virtual devices" in result.err
+    assert shlo("partition", manual, "-o", out).code == 0
+    assert "1 of 1 results equal" in shlo("verify", MODEL, out).out
+    assert shlo("partition", MODEL, "--rules", RULES, "--style", "manual", "--device-id", "replica").code == 1
+
+
+def test_kept_shardings_are_executed(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "out.mlir"
+    result = shlo("partition", MODEL, "--rules", RULES, "--keep-sdy", "--verify", "-o", str(out))
+    assert (result.code, "1 of 1 results equal" in result.err) == (0, True)
+    assert "sdy.mesh @mesh" in out.read_text()

@@ -199,3 +199,26 @@ def test_groups_that_replicas_cannot_express_are_refused() -> None:
              replica_groups = dense<[[0]]> : tensor<1x1xi64>}}> : (tensor<2xf32>) -> tensor<8xf32>"""
     with pytest.raises(UserError, match="replica groups do not hold device ids"):
         run(Executor(), op, "tensor<8xf32>", data(4, (2,)))
+
+
+def test_arrays_gathered_together_lie_as_if_each_were_gathered_by_itself() -> None:
+    """Compiled as it stands, XLA's CPU backend (jaxlib 0.10.2) mixes up the parts of ``%a``."""
+    text = """
+func.func @main(%w: tensor<32x32xbf16>, %b: tensor<3x2x32x8xbf16>)
+    -> (tensor<4x32x64xbf16>, tensor<3x2x8x4x32xbf16>) {
+  %a = stablehlo.broadcast_in_dim %w, dims = [1, 2] : (tensor<32x32xbf16>) -> tensor<1x32x32xbf16>
+  %0:2 = "stablehlo.all_gather"(%a, %b) <{all_gather_dim = 2 : i64,
+      channel_handle = #stablehlo.channel_handle<handle = 1, type = 1>,
+      replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>, use_global_device_ids}>
+    : (tensor<1x32x32xbf16>, tensor<3x2x32x8xbf16>) -> (tensor<1x32x64xbf16>, tensor<3x2x64x8xbf16>)
+  %1 = stablehlo.broadcast_in_dim %0#0, dims = [0, 1, 2] : (tensor<1x32x64xbf16>) -> tensor<4x32x64xbf16>
+  %2 = stablehlo.dot_general %0#1, %1, contracting_dims = [2] x [2]
+    : (tensor<3x2x64x8xbf16>, tensor<4x32x64xbf16>) -> tensor<3x2x8x4x32xbf16>
+  return %1, %2 : tensor<4x32x64xbf16>, tensor<3x2x8x4x32xbf16>
+}"""
+    shapes = ((32, 32), (3, 2, 32, 8))
+    random = np.random.default_rng(0)
+    inputs = [[random.normal(size=shape).astype(ml_dtypes.bfloat16) for _ in range(2)] for shape in shapes]
+    gathered = np.concatenate(inputs[0], axis=1)
+    for found in Executor().run_per_device(parse(text), inputs, 2)[0]:
+        assert np.array_equal(found, np.broadcast_to(gathered, found.shape))
