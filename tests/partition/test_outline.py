@@ -125,7 +125,7 @@ func.func @main(%a: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"},
     ("value", "reason"),
     [
         ("%v = stablehlo.iota dim = 0 : tensor<8x8xf32>", "each device computes something else in it"),
-        ("%v = stablehlo.reverse %a, dims = [0] : tensor<8x8xf32>", "the plan puts all_to_all into it"),
+        ("%v = stablehlo.reverse %a, dims = [0] : tensor<8x8xf32>", "the plan puts collective_permute into it"),
     ],
 )
 def test_what_depends_on_the_device_stays_flat(value: str, reason: str) -> None:
