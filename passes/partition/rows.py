@@ -83,6 +83,12 @@ def _reduced_at_once(localizer: Localizer, op: Any) -> str:
 # -- ops whose attributes speak of sizes -------------------------------------------------------------------------------
 
 
+def broadcast_lower(localizer: Localizer, op: Any) -> None:
+    """broadcast: the sizes of the dimensions it makes are the local ones."""
+    localizer.in_place(op)
+    _set_ints(op, "broadcast_sizes", shape_of(op.results[0])[: len(_ints(op, "broadcast_sizes"))])
+
+
 def scatter_lower(localizer: Localizer, op: Any) -> None:
     """scatter: with split updates every device combines its own, and the operand enters on one device only."""
     kind = reducer(op)
@@ -214,9 +220,11 @@ _TERMINATOR = _free(_keep, "Returns values in the sharding the enclosing functio
 
 ROWS: dict[str, Row] = {
     **{f"stablehlo.{name}": Row() for name in _DEFAULT.split()},
-    **dict.fromkeys(
-        ("stablehlo.broadcast", "stablehlo.broadcast_in_dim"),
-        Row("The same op on local types; dimensions it makes may be split.", creates=True),
+    "stablehlo.broadcast": Row(
+        "The sizes of the dimensions it makes become local; these may be split.", broadcast_lower, creates=True
+    ),
+    "stablehlo.broadcast_in_dim": Row(
+        "The same op on local types; dimensions it makes may be split.", creates=True
     ),
     "stablehlo.case": _BRANCHES,
     "stablehlo.composite": Row(
