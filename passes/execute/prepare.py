@@ -249,7 +249,7 @@ def _gather_rows(op: Any) -> None:
 
 
 def _rows(op: Any, operand: Any, size: int) -> Any:
-    """What the ``size`` devices of a group of ``op`` hold as ``operand``, one behind the other along a new dimension."""
+    """What the ``size`` devices of a group of ``op`` hold as ``operand``, one after another in a new dimension."""
     shape = shape_of(operand)
     return create(
         "stablehlo.all_gather", [reshape(operand, [1, *shape])], retyped(operand, [size, *shape]),

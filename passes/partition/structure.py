@@ -44,7 +44,7 @@ def check_structure(program: Program, table: SideTable, entry_name: str | None =
 
 def _module(program: Program, count: int) -> Iterator[str]:
     attributes = program.module.operation.attributes
-    stated = attributes["mhlo.num_partitions"] if "mhlo.num_partitions" in attributes else None
+    stated = attributes.get("mhlo.num_partitions")
     if stated is None or _mlir.ir.IntegerAttr(stated).value != count:
         yield f"the module says it is for {stated or 'one device'}, the mesh has {count} devices"
     with _mlir.collect_diagnostics() as diagnostics:
@@ -81,7 +81,8 @@ def _op(op: Any, count: int, channels: Counter[int], known: dict[Any, str]) -> I
     if op.name not in COLLECTIVES:
         return
     attributes = op.attributes
-    channel = _mlir.stablehlo.ChannelHandle(attributes["channel_handle"]).handle if "channel_handle" in attributes else 0
+    handle = attributes.get("channel_handle")
+    channel = _mlir.stablehlo.ChannelHandle(handle).handle if handle is not None else 0
     if channel <= 0:
         yield "has no channel, so its groups would name replicas"
     else:

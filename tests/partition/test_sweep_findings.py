@@ -36,6 +36,24 @@ func.func @main(%a: tensor<8x6xf32>) -> (tensor<4x8x6xf32> {sdy.sharding = #sdy.
   %0 = "stablehlo.broadcast"(%a) <{broadcast_sizes = array<i64: 4>}> : (tensor<8x6xf32>) -> tensor<4x8x6xf32>
   return %0 : tensor<4x8x6xf32>
 }""",
+    # The offset was added in bf16, which cannot hold it.
+    "iota in short floats": """
+sdy.mesh @mesh = <["x"=4]>
+func.func @main(%a: tensor<516xbf16> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>}) -> tensor<516xbf16> {
+  %z = stablehlo.subtract %a, %a : tensor<516xbf16>
+  %i = stablehlo.iota dim = 0 : tensor<516xbf16>
+  %0 = stablehlo.add %z, %i : tensor<516xbf16>
+  return %0 : tensor<516xbf16>
+}""",
+    # It stayed, and would have been the device's number where devices are replicas.
+    "replica_id": """
+sdy.mesh @mesh = <["x"=2]>
+func.func @main(%a: tensor<8xui32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>}) -> tensor<8xui32> {
+  %r = stablehlo.replica_id : tensor<ui32>
+  %b = stablehlo.broadcast_in_dim %r, dims = [] : (tensor<ui32>) -> tensor<8xui32>
+  %0 = stablehlo.add %a, %b : tensor<8xui32>
+  return %0 : tensor<8xui32>
+}""",
 }
 
 

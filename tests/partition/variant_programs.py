@@ -244,7 +244,6 @@ PRODUCTS: dict[str, str] = {
     "fft of reals": _simple("fft, type = RFFT, length = [6, 8]", _t("4x6x8"), _t("4x6x5", "complex<f32>")),
     "fft to reals": _simple("fft, type = IRFFT, length = [6]", _t("8x4", "complex<f32>"), _t("8x6")),
     "einsum": _simple('einsum, config = "ij,jk->ik"', _t("8x6"), _t("8x4"), _t("6x4")),
-    "unary_einsum": _simple('unary_einsum, config = "ij->i"', _t("8x6"), _t("8")),
 }
 
 
