@@ -52,9 +52,10 @@ SMALL_EXAMPLES = frozenset({"lm_head", "moe", "scan_layers"})
 # Slow to execute for their size.
 SLOW = frozenset({"hk_mobilenetv1_fwd", "hk_resnet18_fwd", "jax_eigh_svd_tpu_qdwh", "keras_mobilenet_fwd",
                   "kh_vit_4l_fwd"})
-# Slower still, or of dynamic shapes.
-LEFT_OUT = frozenset({"hk_resnet50_fwd", "jax_symbolic_attn", "keras_mobilenetv3s_fwd", "keras_resnet50_fwd",
-                      "resnet50"})
+# Slower still; of dynamic shapes; and solvers that diverge on random inputs until the order of a sum decides when it
+# overflows.
+LEFT_OUT = frozenset({"hk_resnet50_fwd", "jax_cg_gmres_bicgstab", "jax_symbolic_attn", "keras_mobilenetv3s_fwd",
+                      "keras_resnet50_fwd", "resnet50"})
 EXECUTOR = Executor(isolated=False)
 
 
