@@ -83,12 +83,13 @@ def _is_small(name: str, path: Path) -> bool:
 
 
 def cases(rounds: int) -> Iterator[list[Case]]:
-    """Chunks of cases, the same in every run; a chunk is about one program. Large models come last, with two each."""
+    """Chunks of cases, each about one program, the same in every run. Op programs come first, large models last."""
     listed = models()
-    names = [*(f"op/{name}" for name in ALL_PROGRAMS), *(n for n, path in listed.items() if _is_small(n, path))]
-    for number in range(rounds):
-        for name in names:
-            yield _chunk(name, range(4 * number, 4 * number + 4))
+    small = [name for name, path in listed.items() if _is_small(name, path)]
+    for names in ([f"op/{name}" for name in ALL_PROGRAMS], small):
+        for number in range(rounds):
+            for name in names:
+                yield _chunk(name, range(4 * number, 4 * number + 4))
     for name, path in listed.items():
         if not _is_small(name, path):
             yield _chunk(name, range(2))
