@@ -62,7 +62,7 @@ def judged(judge: Callable[[Case], Case], case: Case) -> Case:
     except NativeFailure as error:
         found = {"verdict": "dead", "reason": _one_line(error.message)}
     except UserError as error:
-        refused = "does not divide" in error.message and "cannot partition" not in error.message
+        refused = any(words in error.message for words in _REFUSALS) and "cannot partition" not in error.message
         found = {"verdict": "refused" if refused else "error", "reason": _one_line(error.message)}
     except Exception as error:  # a traceback is a defect, and the other cases go on
         place = error.__traceback__
@@ -71,6 +71,10 @@ def judged(judge: Callable[[Case], Case], case: Case) -> Case:
         line = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
         found = {"verdict": "error", "reason": _one_line(f"{type(error).__name__} at {line}: {error}")}
     return {**case, **found, "seconds": round(time.perf_counter() - start, 3)}
+
+
+# What arguments and results are refused for: dimensions that do not divide, shapes that are not known.
+_REFUSALS = ("does not divide", "sharding needs static shapes")
 
 
 def _one_line(text: str) -> str:
