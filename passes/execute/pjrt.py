@@ -50,14 +50,6 @@ def run(client: Any, job: Job, flags: Flags = Flags()) -> list[list[np.ndarray]]
         raise UserError(f"XLA cannot run the program: {_one_line(str(error))}") from None
 
 
-def compile_only(client: Any, job: Job, flags: Flags = Flags()) -> None:
-    """Compiles ``job`` and runs nothing. Raises UserError if XLA does not compile the module."""
-    try:
-        _compile(client, job.code, job.kind, job.devices, flags)
-    except _mlir.jaxlib_runtime.JaxRuntimeError as error:
-        raise UserError(f"XLA cannot compile the program: {_one_line(str(error))}") from None
-
-
 def _one_line(message: str) -> str:
     return " ".join(message.split())[:600]
 

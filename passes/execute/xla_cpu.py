@@ -65,15 +65,6 @@ def execute(job: Job) -> list[list[np.ndarray]]:
     return pjrt.run(client(job.devices), job, _OP_BY_OP)
 
 
-def compile_per_device(code: bytes, devices: int) -> None:
-    """Compiles a per-device program for ``devices`` virtual devices; neither arguments nor results are allocated.
-
-    Raises:
-      UserError: XLA does not compile the module.
-    """
-    pjrt.compile_only(client(devices), Job("per-device", code, devices, []), _OP_BY_OP)
-
-
 @dataclass(frozen=True)
 class Seat:
     """One process's place among those that run a job together: its rank, their number, where the first one listens."""
