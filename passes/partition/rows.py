@@ -165,14 +165,14 @@ def rng_lower(localizer: Localizer, op: Any) -> None:
     if not axes:
         return
     point = _mlir.ir.InsertionPoint(op)
-    first = _only_first(localizer, op, op.clone(ip=point).results[0], axes)
+    first = argreduce.only_first(localizer, op, op.clone(ip=point).results[0], axes, _SUM)
     localizer.replace(op, localizer.emit.all_reduce(first, axes, _SUM, point, op.location), None)
 
 
 def replica_id_lower(localizer: Localizer, op: Any) -> None:
     """replica_id: a global program is one replica, and so is the per-device program."""
     type, point = op.results[0].type, _mlir.ir.InsertionPoint(op)
-    zero = {"value": constants.nothing(type)}
+    zero = {"value": constants.neutral(type)}
     localizer.replace(op, localizer.emit.create("stablehlo.constant", [], type, zero, point, op.location), None)
 
 
