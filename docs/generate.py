@@ -10,7 +10,7 @@ from pathlib import Path
 from passes.cli.main import SUBCOMMANDS, main
 from passes.optimize.rewriting import Rule
 from passes.optimize.rules import RULES
-from passes.partition.rows import ROWS, Row
+from passes.partition.rows import ROWS, WITHOUT_ROW, Row
 
 COLLECTIVES = """\
 ## Collectives
@@ -107,6 +107,10 @@ def lowering() -> str:
     for name, row in ROWS.items():
         groups.setdefault(row, []).append(name)
     rows = [f"| {', '.join(f'`{n}`' for n in sorted(names))} | {_line(row.note)} |" for row, names in groups.items()]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in WITHOUT_ROW.items():
+        reasons.setdefault(reason, []).append(name)
+    others = [f"| {', '.join(f'`{n}`' for n in names)} | {reason} |" for reason, names in reasons.items()]
     return "\n".join(
         [
             NOTE,
@@ -127,6 +131,12 @@ def lowering() -> str:
             "| ops | lowering |",
             "|---|---|",
             *rows,
+            "",
+            "## Ops of StableHLO that are not in that table",
+            "",
+            "| ops | why |",
+            "|---|---|",
+            *others,
             "",
         ]
     )

@@ -31,18 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--xla-partition", action="store_true", help=(
         "let XLA partition B by its sharding annotations and run the outcome"
     ))
+    parser.add_argument("--structure", action="store_true", help=(
+        "execute nothing; check that the per-device program B is well-formed: local types, groups, channels, signature"
+    ))
     parser.add_argument("--all", action="store_true", help="list all results, not only those that differ")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0: all results equal; 2: some differ."""
+    """Exit code 0: all results equal, or the structure is right; 2: not."""
     from passes.execute.compare import parse_level
     from passes.execute.prepare import annotated_devices
     from passes.execute.verify import verify
     from passes.program.read import read
     from passes.sharding.import_shardings import import_shardings
 
+    if args.structure:
+        return _structure(args)
     original, transformed = executable(read(args.original)), executable(read(args.transformed))
     if args.xla_partition and annotated_devices(transformed) == 1:
         # XLA's own readers want the number of devices on the module.
@@ -61,6 +66,21 @@ def run(args: argparse.Namespace) -> int:
     )
     print(report.to_json() if args.json else "\n".join(report.lines(every=args.all)))
     return EXIT_OK if report.ok else EXIT_MISMATCH
+
+
+def _structure(args: argparse.Namespace) -> int:
+    from passes.execute.verify import check_table
+    from passes.partition.structure import check_structure
+    from passes.program.read import read
+
+    original, transformed = read(args.original), read(args.transformed)
+    table = _side_table(args)
+    if table is None:
+        raise UserError("--structure looks at a per-device program B with its side table; give it with --side-table")
+    check_table(original, transformed, table, args.entry, args.devices)
+    found = check_structure(transformed, table, args.entry)
+    print("\n".join(found) or f"the per-device program is well-formed for {table.mesh.device_count} devices")
+    return EXIT_MISMATCH if found else EXIT_OK
 
 
 def _side_table(args: argparse.Namespace) -> SideTable | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import UserError
-from passes.execute.moves import create, integer, part, reduced, replica_groups, reshape, retyped
+from passes.execute.moves import concatenate, create, integer, part, reduced, replica_groups, reshape, retyped
 from passes.program.entry import find_entry, functions, symbol_name
 from passes.program.read import Program
 from passes.program.types import i64_attr, shape_of
@@ -184,7 +184,9 @@ def _strip_buffer_attributes(function: Any, key: str) -> None:
 
 
 def _partitions_to_replicas(program: Program, module: Any, *, in_order: bool) -> None:
-    for op in [op for op in operations(module) if op.name in _COLLECTIVES]:
+    ops = list(operations(module))
+    has_fft = any(op.name == "stablehlo.fft" for op in ops)
+    for op in [op for op in ops if op.name in _COLLECTIVES]:
         if op.name in _DROP_CHANNEL:
             if "channel_handle" in op.attributes:
                 del op.attributes["channel_handle"]
@@ -192,6 +194,8 @@ def _partitions_to_replicas(program: Program, module: Any, *, in_order: bool) ->
             _check_flattened(program, op)
             if op.name in _ORDERED and not (in_order and _reduce_in_order(op)) and len(op.operands) > 1:
                 _without_channel(op)
+            elif has_fft and op.name == "stablehlo.all_gather":
+                _gather_rows(op)
         else:
             _replace_partition_id(op)
 
@@ -229,6 +233,30 @@ def _replace_partition_id(op: Any) -> None:
     op.erase()
 
 
+def _gather_rows(op: Any) -> None:
+    """Gathers along a new first dimension and joins the parts where the op says.
+
+    XLA's CPU backend lays an all_gather out with the gathered dimension first, hands that layout on to the fft that
+    feeds it, and then fails on it (jaxlib 0.10.2).
+    """
+    dim, size = integer(op, "all_gather_dim"), len(replica_groups(op, 1)[0])
+    with _mlir.ir.InsertionPoint(op), op.location:
+        for operand, result in zip(op.operands, op.results, strict=True):
+            gathered = _rows(op, operand, size)
+            parts = [reshape(part(gathered, 0, index, size), shape_of(operand)) for index in range(size)]
+            result.replace_all_uses_with(concatenate(parts, dim))
+    op.erase()
+
+
+def _rows(op: Any, operand: Any, size: int) -> Any:
+    """What the ``size`` devices of a group of ``op`` hold as ``operand``, one after another in a new dimension."""
+    shape = shape_of(operand)
+    return create(
+        "stablehlo.all_gather", [reshape(operand, [1, *shape])], retyped(operand, [size, *shape]),
+        all_gather_dim=i64_attr(0), **{name: op.attributes[name] for name in _GROUPING},
+    )
+
+
 def _without_channel(op: Any) -> None:
     """XLA's layout assignment fails on an all_reduce of several operands with a channel; replicas need none."""
     for name in _GROUPING[1:]:
@@ -249,13 +277,8 @@ def _reduce_in_order(op: Any) -> bool:
 
 
 def _all_reduce_in_order(op: Any, operand: Any, size: int) -> Any:
-    shape = shape_of(operand)
-    row = reshape(operand, [1, *shape])
-    gathered = create(
-        "stablehlo.all_gather", [row], retyped(operand, [size, *shape]),
-        all_gather_dim=i64_attr(0), **{name: op.attributes[name] for name in _GROUPING},
-    )
-    return reduced(op, [reshape(part(gathered, 0, index, size), shape) for index in range(size)])
+    gathered = _rows(op, operand, size)
+    return reduced(op, [reshape(part(gathered, 0, index, size), shape_of(operand)) for index in range(size)])
 
 
 def _reduce_scatter_in_order(op: Any, operand: Any, size: int) -> Any:

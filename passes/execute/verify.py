@@ -77,7 +77,7 @@ def verify(
     """
     executor = executor or Executor()
     if side_table is not None:
-        _check_table(original, transformed, side_table, entry, devices)
+        check_table(original, transformed, side_table, entry, devices)
     else:
         _check_same_signature(original, transformed, entry)
     clock = [time.perf_counter()]
@@ -181,7 +181,7 @@ def _per_device(run: _Run, table: SideTable) -> Report:
     return _judged(run, f"executed on {count} virtual devices ({run.executor.title})", judge)
 
 
-def _check_table(
+def check_table(
     original: Program, transformed: Program, table: SideTable, entry: str | None, devices: int | None
 ) -> None:
     """Checks that the table fits both programs, so that a wrong file is an error about the file."""

@@ -2,7 +2,7 @@
 
 A splat shrinks. A constant whose shards are all equal (periodic along every split dimension) becomes its own first
 block: no communication and 1/k of the bytes. Any other stays whole and each device cuts its part. A split iota is the
-local iota plus this device's offset.
+local iota plus this device's offset, counted in integers: short floats cannot count to a thousand.
 """
 
 from __future__ import annotations
@@ -96,14 +96,20 @@ def iota_lower(localizer: Localizer, op: Any) -> None:
         return
     attr = localizer.shardings.attr(result)
     local = ir.RankedTensorType(localizer.shardings.local_type(result.type, attr))
+    element = local.element_type
+    counted = local if isinstance(element, ir.IntegerType) else tensor_type(local.shape, "i64")
     point, location, emit = ir.InsertionPoint(op), op.location, localizer.emit
-    numbers = emit.create(op.name, [], local, {"iota_dimension": op.attributes["iota_dimension"]}, point, location)
+    numbers = emit.create(op.name, [], counted, {"iota_dimension": op.attributes["iota_dimension"]}, point, location)
     offset = emit.offset(sharding.dims[dimension], local.shape[dimension], point, location)
-    scalar = tensor_type([], local.element_type)
-    offset = emit.create("stablehlo.convert", [offset], scalar, {}, point, location)
+    if counted.element_type != offset.type.element_type:
+        scalar = tensor_type([], counted.element_type)
+        offset = emit.create("stablehlo.convert", [offset], scalar, {}, point, location)
     no_dimensions = {"broadcast_dimensions": ir.DenseI64ArrayAttr.get([], _mlir.context())}
-    offset = emit.create("stablehlo.broadcast_in_dim", [offset], local, no_dimensions, point, location)
-    localizer.replace(op, emit.create("stablehlo.add", [numbers, offset], local, {}, point, location), attr)
+    offset = emit.create("stablehlo.broadcast_in_dim", [offset], counted, no_dimensions, point, location)
+    numbers = emit.create("stablehlo.add", [numbers, offset], counted, {}, point, location)
+    if counted != local:
+        numbers = emit.create("stablehlo.convert", [numbers], local, {}, point, location)
+    localizer.replace(op, numbers, attr)
 
 
 def neutral(type: Any, kind: str = "stablehlo.add") -> Any:

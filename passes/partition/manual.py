@@ -207,4 +207,23 @@ def _names_devices(op: Any) -> bool:
     return "channel_handle" in attributes and _mlir.stablehlo.ChannelHandle(attributes["channel_handle"]).handle > 0
 
 
-_OBJECTIONS = {**dict.fromkeys(COLLECTIVES, _exchange), "stablehlo.partition_id": _place}
+def _host(op: Any, mesh: Mesh) -> str:
+    """What each device takes from the host or gives to it is for the program that was written to say."""
+    return "it talks to the host, which would have to know each device's part; take it out or pass its tensors along"
+
+
+def _over_replicas(op: Any, mesh: Mesh) -> str:
+    return "it sums over replicas, of which there is one; use an all_reduce in a manual computation"
+
+
+def _beside(op: Any, mesh: Mesh) -> str:
+    return "it starts a function beside the program; call the function instead"
+
+
+_OBJECTIONS = {
+    **dict.fromkeys(COLLECTIVES, _exchange),
+    "stablehlo.partition_id": _place,
+    **dict.fromkeys((f"stablehlo.{name}" for name in ("infeed", "outfeed", "recv", "send")), _host),
+    "stablehlo.cross-replica-sum": _over_replicas,
+    **dict.fromkeys(("stablehlo.async_done", "stablehlo.async_start"), _beside),
+}

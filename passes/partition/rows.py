@@ -16,6 +16,7 @@ from passes import _mlir
 from passes.partition import argreduce, composites, constants, indexed, manual, planned, shifts, windows
 from passes.partition.shardings import MANUAL
 from passes.partition.summary import COLLECTIVES
+from passes.program.types import shape_of
 from passes.sharding.reducers import NEUTRAL, reducer
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ def _reduced_at_once(localizer: Localizer, op: Any) -> str:
 # -- ops whose attributes speak of sizes -------------------------------------------------------------------------------
 
 
+def broadcast_lower(localizer: Localizer, op: Any) -> None:
+    """broadcast: the sizes of the dimensions it makes are the local ones."""
+    localizer.in_place(op)
+    _set_ints(op, "broadcast_sizes", shape_of(op.results[0])[: len(_ints(op, "broadcast_sizes"))])
+
+
 def scatter_lower(localizer: Localizer, op: Any) -> None:
     """scatter: with split updates every device combines its own, and the operand enters on one device only."""
     kind = reducer(op)
@@ -147,6 +154,28 @@ def composite_guard(localizer: Localizer, op: Any) -> str:
     return no_objection(localizer, op) or composites.guard(localizer, op)
 
 
+# -- ops that see which device runs them -------------------------------------------------------------------------------
+
+
+def rng_lower(localizer: Localizer, op: Any) -> None:
+    """rng: every device would draw its own numbers; those of the first device count."""
+    manual = {axis.name for axis in localizer.emit.manual}
+    mesh = localizer.shardings.mesh
+    axes = tuple(mesh.axis(name) for name, size in mesh.axes if size > 1 and name not in manual)
+    if not axes:
+        return
+    point = _mlir.ir.InsertionPoint(op)
+    first = argreduce.only_first(localizer, op, op.clone(ip=point).results[0], axes, _SUM)
+    localizer.replace(op, localizer.emit.all_reduce(first, axes, _SUM, point, op.location), None)
+
+
+def replica_id_lower(localizer: Localizer, op: Any) -> None:
+    """replica_id: a global program is one replica, and so is the per-device program."""
+    type, point = op.results[0].type, _mlir.ir.InsertionPoint(op)
+    zero = {"value": constants.neutral(type)}
+    localizer.replace(op, localizer.emit.create("stablehlo.constant", [], type, zero, point, op.location), None)
+
+
 # -- control flow ------------------------------------------------------------------------------------------------------
 
 
@@ -206,7 +235,8 @@ _DEFAULT = (
     "exponential exponential_minus_one floor imag is_finite log log_plus_one logistic maximum minimum multiply negate "
     "not or popcnt power real reduce_precision remainder round_nearest_afz round_nearest_even rsqrt select shift_left "
     "shift_right_arithmetic shift_right_logical sign sine sqrt subtract tan tanh xor "
-    "batch_norm_inference cholesky dot dot_general fft map reshape transpose triangular_solve"
+    "batch_norm_grad batch_norm_inference batch_norm_training cholesky dot dot_general fft map reshape transpose "
+    "triangular_solve"
 )
 
 _BRANCHES = _free(branches_lower, "Every branch returns its values in one sharding; the predicate is replicated.")
@@ -214,9 +244,11 @@ _TERMINATOR = _free(_keep, "Returns values in the sharding the enclosing functio
 
 ROWS: dict[str, Row] = {
     **{f"stablehlo.{name}": Row() for name in _DEFAULT.split()},
-    **dict.fromkeys(
-        ("stablehlo.broadcast", "stablehlo.broadcast_in_dim"),
-        Row("The same op on local types; dimensions it makes may be split.", creates=True),
+    "stablehlo.broadcast": Row(
+        "The sizes of the dimensions it makes become local; these may be split.", broadcast_lower, creates=True
+    ),
+    "stablehlo.broadcast_in_dim": Row(
+        "The same op on local types; dimensions it makes may be split.", creates=True
     ),
     "stablehlo.case": _BRANCHES,
     "stablehlo.composite": Row(
@@ -286,11 +318,16 @@ ROWS: dict[str, Row] = {
         windows.reduce_window_lower,
         windows.reduce_window_guard,
     ),
+    "stablehlo.replica_id": _free(replica_id_lower, "Zero, for there is one replica, in which partitions are devices."),
     "stablehlo.reverse": Row(
         "Shards of a split dimension change places with those at the other end; each is reversed.",
         shifts.reverse_lower,
         shifts.uneven,
     ),
+    "stablehlo.rng": Row(
+        "Drawn whole by every device; the numbers of the first one count and are sent to all.", rng_lower
+    ),
+    "stablehlo.rng_bit_generator": Row("Whole: every device draws the same bits."),
     "stablehlo.scatter": Row(
         "Batching, window and indexed dimensions may be split; each device writes the rows it holds. With split "
         "updates every device combines its own, an operand that would count several times enters on the first device "
@@ -331,4 +368,39 @@ ROWS: dict[str, Row] = {
     ),
     "stablehlo.partition_id": _free(_keep, "Where all axes are manual: stays. Refused elsewhere."),
     **{name: _free(lower, (lower.__doc__ or "").partition(": ")[2]) for name, lower in planned.LOWERINGS.items()},
+}
+
+_TOKENS = "It has no tensors; tokens order what every device does for itself."
+_STATIC = "Its sizes are operands. With static types it runs replicated, on gathered operands; without, it is refused."
+_DEPRECATED = "Deprecated. It runs replicated, on gathered operands."
+_HOST = "Refused: the host would have to know which part each device takes or gives."
+_QUANTIZED = "The bindings have no quantized types and do not read it."
+
+# The ops of StableHLO without a row, and why.
+WITHOUT_ROW: dict[str, str] = {
+    "stablehlo.after_all": _TOKENS,
+    "stablehlo.async_done": "Refused: it speaks of a function that runs beside the program.",
+    "stablehlo.async_start": "Refused: it speaks of a function that runs beside the program.",
+    "stablehlo.create_token": _TOKENS,
+    "stablehlo.cross-replica-sum": "Refused: it sums over replicas, of which there is one.",
+    "stablehlo.dynamic_broadcast_in_dim": _STATIC,
+    "stablehlo.dynamic_conv": _STATIC,
+    "stablehlo.dynamic_gather": _STATIC,
+    "stablehlo.dynamic_iota": _STATIC,
+    "stablehlo.dynamic_pad": _STATIC,
+    "stablehlo.dynamic_reshape": _STATIC,
+    "stablehlo.einsum": _DEPRECATED,
+    "stablehlo.get_dimension_size": "It runs replicated; of a static type it is a constant.",
+    "stablehlo.get_tuple_element": "Tuples are dissolved before anything is planned.",
+    "stablehlo.infeed": _HOST,
+    "stablehlo.outfeed": _HOST,
+    "stablehlo.real_dynamic_slice": _STATIC,
+    "stablehlo.recv": _HOST,
+    "stablehlo.send": _HOST,
+    "stablehlo.set_dimension_size": "Refused: its result has no static shape.",
+    "stablehlo.torch_index_select": _DEPRECATED,
+    "stablehlo.tuple": "Tuples are dissolved before anything is planned.",
+    "stablehlo.unary_einsum": _DEPRECATED,
+    "stablehlo.uniform_dequantize": _QUANTIZED,
+    "stablehlo.uniform_quantize": _QUANTIZED,
 }

@@ -188,6 +188,21 @@ def _broadcast(op: Any) -> Rule:
     return Rule(shape, (mapping[len(shape) - rank :],), (mapping,))
 
 
+def _batch_norm(op: Any) -> Rule:
+    """Features are independent of each other; statistics are over all other dimensions."""
+    shape = _shape(op.operands[0])
+    feature = _mlir.ir.IntegerAttr(op.attributes["feature_index"]).value
+    full = tuple((d,) for d in range(len(shape)))
+
+    def mapping(value: Any) -> Mapping:
+        return full if _shape(value) == shape and len(shape) > 1 else ((feature,),)
+
+    others = frozenset(range(len(shape))) - {feature}
+    return Rule(
+        shape, tuple(map(mapping, op.operands)), tuple(map(mapping, op.results)), need_replication=others
+    )
+
+
 def _last_dimension_selected(op: Any) -> Rule:
     """Rows are independent; along the last dimension the whole row is needed, and the result has another size."""
     shape = _shape(op.operands[0])
@@ -209,6 +224,8 @@ _CHLO_ELEMENTWISE = (
 MISSING: dict[str, Callable[[Any], Rule | None]] = {
     **{f"chlo.{name}": _elementwise for name in _CHLO_ELEMENTWISE.split()},
     "chlo.top_k": _last_dimension_selected,
+    "stablehlo.batch_norm_grad": _batch_norm,
+    "stablehlo.batch_norm_training": _batch_norm,
     "stablehlo.broadcast": _broadcast,
     "stablehlo.map": _elementwise,
     # Nothing to report about these two: they are replicated for good.

@@ -1,0 +1,138 @@
+"""Checks a per-device program against its side table without executing it: what must hold of programs too large to run.
+
+No trace of ``sdy`` is left, the module is for as many devices as the mesh has, the signature has the local types, the
+module verifies, and every collective names each device exactly once, in groups that fit its types, on a channel of its
+own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from passes import _mlir
+from passes.partition.side_table import Entry, SideTable
+from passes.partition.summary import COLLECTIVES
+from passes.program import entry
+from passes.program.read import Program
+from passes.program.types import shape_of
+from passes.program.walk import operations
+
+# In these a channel alone means groups of replicas; with this attribute groups name devices.
+_GLOBAL_IDS = "use_global_device_ids"
+_TAKES_GLOBAL_IDS = frozenset(f"stablehlo.{name}" for name in ("all_gather", "all_reduce", "reduce_scatter"))
+
+
+def check_structure(program: Program, table: SideTable, entry_name: str | None = None) -> list[str]:
+    """What is wrong with a per-device ``program`` that ``table`` describes, in sentences; empty if nothing is."""
+    function = entry.find_entry(program, entry_name)
+    count = table.mesh.device_count
+    found = [*_module(program, count)]
+    found += _signature("argument", table.arguments, entry.arguments(function))
+    found += _signature("result", table.results, entry.results(function))
+    channels: Counter[int] = Counter()
+    # Many ops, few different groups.
+    known: dict[Any, str] = {}
+    for op in operations(program.module):
+        found += (f"{_title(program, op)} {reason}" for reason in _op(op, count, channels, known))
+    found += [f"channel {channel} serves {uses} collectives" for channel, uses in channels.items() if uses > 1]
+    return found
+
+
+def _module(program: Program, count: int) -> Iterator[str]:
+    attributes = program.module.operation.attributes
+    stated = attributes.get("mhlo.num_partitions")
+    if stated is None or _mlir.ir.IntegerAttr(stated).value != count:
+        yield f"the module says it is for {stated or 'one device'}, the mesh has {count} devices"
+    with _mlir.collect_diagnostics() as diagnostics:
+        try:
+            program.module.operation.verify()
+        except _mlir.ir.MLIRError:
+            yield f"the module does not verify: {diagnostics[0].message if diagnostics else 'no reason given'}"
+
+
+def _signature(noun: str, entries: tuple[Entry, ...], values: list[entry.Value]) -> Iterator[str]:
+    if len(entries) != len(values):
+        yield f"the side table has {len(entries)} {noun}s, the program {len(values)}"
+        return
+    for stated, value in zip(entries, values, strict=True):
+        kept = [key for key in value.attributes if key.startswith("sdy.")]
+        if kept:
+            yield f"{noun} {value.index} '{value.name}' still has {kept[0]}"
+        shape = "x".join(map(str, (*stated.local_shape, stated.dtype)))
+        if str(value.type) != f"tensor<{shape}>":
+            yield f"{noun} {value.index} '{value.name}' is {value.type}, the side table says tensor<{shape}>"
+
+
+def _title(program: Program, op: Any) -> str:
+    where = program.where(op)
+    return f"{op.name} at {where}" if where else str(op.name)
+
+
+def _op(op: Any, count: int, channels: Counter[int], known: dict[Any, str]) -> Iterator[str]:
+    if op.name.startswith("sdy."):
+        yield "is left"
+    for key in op.attributes:
+        if key.startswith("sdy."):
+            yield f"still has {key}"
+    if op.name not in COLLECTIVES:
+        return
+    attributes = op.attributes
+    handle = attributes.get("channel_handle")
+    channel = _mlir.stablehlo.ChannelHandle(handle).handle if handle is not None else 0
+    if channel <= 0:
+        yield "has no channel, so its groups would name replicas"
+    else:
+        channels[channel] += 1
+    if op.name in _TAKES_GLOBAL_IDS and _GLOBAL_IDS not in attributes:
+        yield f"does not say {_GLOBAL_IDS}, so its groups would name replicas"
+    named = attributes["replica_groups" if "replica_groups" in attributes else "source_target_pairs"]
+    if named not in known:
+        known[named] = _groups(named, count) if "replica_groups" in attributes else _pairs(named, count)
+    if known[named]:
+        yield known[named]
+    elif "replica_groups" in attributes:
+        yield from _types(op, _numbers(named).shape[1])
+
+
+def _numbers(attr: Any) -> np.ndarray:
+    dense = _mlir.ir.DenseIntElementsAttr(attr)
+    return np.array(list(dense), dtype=np.int64).reshape(_mlir.ir.RankedTensorType(dense.type).shape)
+
+
+def _groups(attr: Any, count: int) -> str:
+    """Why these groups do not split the devices evenly."""
+    if sorted(_numbers(attr).ravel().tolist()) != list(range(count)):
+        return f"has groups that do not name each of {count} devices once: {attr}"
+    return ""
+
+
+def _pairs(attr: Any, count: int) -> str:
+    """Why these pairs of source and target are no exchange among the devices."""
+    pairs = _numbers(attr)
+    for noun, side in (("source", pairs[:, 0]), ("target", pairs[:, 1])):
+        numbers = side.tolist()
+        if len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(count)):
+            return f"names a {noun} twice, or one that is no device: {attr}"
+    return ""
+
+
+def _types(op: Any, group: int) -> Iterable[str]:
+    """What the group size says about shapes; StableHLO's own verifier looks at most of it, but not at all."""
+    grown = {"stablehlo.all_gather": ("all_gather_dim", group, 1), "stablehlo.reduce_scatter":
+             ("scatter_dimension", 1, group)}.get(op.name)
+    if grown is not None:
+        key, times, over = grown
+        dim = _mlir.ir.IntegerAttr(op.attributes[key]).value
+        for operand, result in zip(op.operands, op.results, strict=True):
+            if shape_of(result)[dim] * over != shape_of(operand)[dim] * times:
+                yield f"makes {result.type} of {operand.type} among {group} devices"
+    elif op.name == "stablehlo.all_to_all":
+        parts = _mlir.ir.IntegerAttr(op.attributes["split_count"]).value
+        if parts != group:
+            yield f"splits into {parts} parts among {group} devices"
+    elif [v.type for v in op.operands] != [v.type for v in op.results]:
+        yield "changes the type of what it exchanges"

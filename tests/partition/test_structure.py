@@ -1,0 +1,74 @@
+"""The structural check finds every kind of damage that it looks for, and nothing in what the lowering makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from passes.partition.partition import partition
+from passes.partition.side_table import SideTable
+from passes.partition.structure import check_structure
+from passes.program import read
+
+GLOBAL = """
+sdy.mesh @mesh = <["x"=2, "y"=2]>
+func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {"y"}]>}, %b: tensor<4x8xf32>)
+    -> (tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}, {"x"}]>}) {
+  %0 = stablehlo.dot_general %a, %b, contracting_dims = [1] x [0] : (tensor<8x4xf32>, tensor<4x8xf32>)
+      -> tensor<8x8xf32>
+  %1 = stablehlo.tanh %0 : tensor<8x8xf32>
+  return %1 : tensor<8x8xf32>
+}"""
+
+
+@pytest.fixture(scope="module")
+def lowered() -> tuple[str, SideTable]:
+    program = read.parse(GLOBAL)
+    report = partition(program)
+    return str(program.module), report.side_table
+
+
+def test_what_the_lowering_makes_is_well_formed(lowered: tuple[str, SideTable]) -> None:
+    text, table = lowered
+    assert "collective" in text or "all_" in text
+    assert check_structure(read.parse(text), table) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("mhlo.num_partitions = 4", "mhlo.num_partitions = 8", "the mesh has 4 devices"),
+        ("dense<[[0, 1], [2, 3]]> : tensor<2x2xi64>", "dense<[[0, 1]]> : tensor<1x2xi64>",
+         "do not name each of 4 devices once"),
+        ("handle = 2", "handle = 1", "channel 1 serves 2 collectives"),
+        ("use_global_device_ids", "other", "would name replicas"),
+        ("stablehlo.tanh %3 :", "stablehlo.tanh %3 {sdy.y = 1 : i32} :", "still has sdy.y"),
+        ("%arg1: tensor<2x4xf32>", "%arg1: tensor<2x4xf32> {sdy.x = 1 : i32}", "argument 1 'arg1' still has sdy.x"),
+    ],
+)
+def test_damage_is_found(lowered: tuple[str, SideTable], old: str, new: str, found: str) -> None:
+    text, table = lowered
+    assert old in text, text
+    problems = check_structure(read.parse(text.replace(old, new, 1)), table)
+    assert any(found in problem for problem in problems), problems
+
+
+def test_another_signature_is_found(lowered: tuple[str, SideTable]) -> None:
+    _, table = lowered
+    plain = "func.func @main(%a: tensor<8x4xf32>) -> tensor<8x4xf32> { return %a : tensor<8x4xf32> }"
+    problems = check_structure(read.parse(plain), table)
+    assert any("the side table has 2 arguments, the program 1" in problem for problem in problems)
+    assert any("result 0" in problem and "the side table says tensor<4x4xf32>" in problem for problem in problems)
+
+
+def test_command_line(shlo: object, tmp_path: Path) -> None:
+    original, device = tmp_path / "a.mlir", tmp_path / "b.mlir"
+    original.write_text(GLOBAL)
+    assert shlo("partition", original, "-o", device).code == 0  # type: ignore[operator]
+    done = shlo("verify", original, device, "--structure")  # type: ignore[operator]
+    assert (done.code, done.out.strip()) == (0, "the per-device program is well-formed for 4 devices")
+    device.write_text(device.read_text().replace("handle = 2", "handle = 1"))
+    done = shlo("verify", original, device, "--structure")  # type: ignore[operator]
+    assert done.code == 2
+    assert "channel 1 serves 2 collectives" in done.out
