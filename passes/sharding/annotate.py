@@ -16,7 +16,7 @@ from passes.sharding import constraints, layout, tuples, user_rules
 from passes.sharding.divisibility import NOWHERE, Indivisible
 from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes
 from passes.sharding.op_selection import LISTED, Operations, type_pattern, type_text
-from passes.sharding.rules import Constraint, Entry, Rules
+from passes.sharding.rules import Constraint, Entry, Rules, Selector, is_pattern
 from passes.sharding.signature import SHARDING, write
 
 MESH_NAME = "mesh"
@@ -150,8 +150,9 @@ def _choose(
     values: list[Value], entries: tuple[Entry, ...], noun: str, mesh: Mesh, allowed: Indivisible
 ) -> list[_Choice]:
     winner: dict[int, Entry] = {}
+    by_name = _by_name(values)
     for entry in entries:
-        winner.update(dict.fromkeys(_select(values, entry, noun), entry))
+        winner.update(dict.fromkeys(_select(values, by_name, entry, noun), entry))
     choices = [_Choice(v, winner.get(v.index)) for v in values]
     for value, entry in ((c.value, c.entry) for c in choices if c.entry is not None):
         if (problem := layout.misfit(entry.layout, mesh, value.type, allowed.signature)) is not None:
@@ -160,17 +161,34 @@ def _choose(
     return choices
 
 
-def _select(values: list[Value], entry: Entry, noun: str) -> list[int]:
+def _by_name(values: list[Value]) -> dict[str, list[Value]]:
+    found: dict[str, list[Value]] = {}
+    for value in values:
+        found.setdefault(value.name, []).append(value)
+    return found
+
+
+def _select(values: list[Value], by_name: dict[str, list[Value]], entry: Entry, noun: str) -> list[int]:
     selector = entry.selector
     for index in selector.indices or ():
         if index >= len(values):
             raise UserError(f"there is no {noun} {index}; the program has {len(values)}", entry.where)
-    named = [v for v in values if all(test(v) for test in _tests_of_name(entry))]
+    candidates = _candidates(values, by_name, selector)
+    named = [v for v in candidates if all(test(v) for test in _tests_of_name(entry))]
     selected = [v.index for v in named if all(test(v) for test in _tests_of_type(entry))]
     if not selected and not entry.optional:
         there = _existing(values, entry, noun) if not named else _types(named, noun)
         raise UserError(f"{selector} selects no {noun}; {there}", entry.where)
     return selected
+
+
+def _candidates(values: list[Value], by_name: dict[str, list[Value]], selector: Selector) -> list[Value]:
+    """Values among which are all that ``selector`` can mean: few, where rules have an entry for each argument."""
+    if selector.indices is not None:
+        return [values[i] for i in sorted(set(selector.indices))]
+    if selector.match is not None and not is_pattern(selector.match):
+        return by_name.get(selector.match, [])
+    return values
 
 
 def _tests_of_name(entry: Entry) -> Iterable[Callable[[Value], bool]]:

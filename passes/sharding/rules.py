@@ -165,6 +165,11 @@ class Rules:
     source: str = "<rules>"
 
 
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` can stand for other texts than itself."""
+    return "*" in text or "?" in text
+
+
 def glob(pattern: str) -> re.Pattern[str]:
     """The expression for a whole text: ``*`` stands for any text, ``?`` for one character, all else for itself."""
     parts = ({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in re.sub(r"\*+", "*", pattern))

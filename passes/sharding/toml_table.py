@@ -5,11 +5,16 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn
 
 from passes.errors import UserError, Where
+
+# The line that begins an entry of an array of tables.
+_HEADER = re.compile(r"""\s*\[\[\s*["']?([\w.-]+)["']?\s*\]\]""")
 
 
 def read(text: str, source: str) -> Table:
@@ -63,12 +68,25 @@ class _Lines:
 
     def _section(self, section: tuple[str, int]) -> tuple[int, int]:
         name, index = section
-        header = re.compile(rf"""\s*\[\[\s*["']?{re.escape(name)}["']?\s*\]\]""")
-        starts = [n for n, line in enumerate(self._lines) if header.match(line)]
+        starts = self._headers.get(name, [])
         if index >= len(starts):  # written as one value: arguments = [{...}]
             return 0, len(self._lines)
-        after = (n for n in range(starts[index] + 1, len(self._lines)) if self._lines[n].lstrip().startswith("[["))
-        return starts[index], next(after, len(self._lines))
+        after = bisect_right(self._tables, starts[index])
+        return starts[index], self._tables[after] if after < len(self._tables) else len(self._lines)
+
+    @cached_property
+    def _tables(self) -> list[int]:
+        """The lines on which a table of an array begins."""
+        return [n for n, line in enumerate(self._lines) if line.lstrip().startswith("[[")]
+
+    @cached_property
+    def _headers(self) -> dict[str, list[int]]:
+        """Of these, the lines for each array of tables."""
+        found: dict[str, list[int]] = {}
+        for number in self._tables:
+            if header := _HEADER.match(self._lines[number]):
+                found.setdefault(header[1], []).append(number)
+        return found
 
 
 @dataclass(frozen=True)
