@@ -65,7 +65,7 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
     Raises:
       UserError: an op cannot be planned even with everything about it replicated.
     """
-    populate(program, SUPPORT, custom_stays=True)
+    populate(program, SUPPORT)
     # Other functions are decompositions of composites, which are planned by themselves.
     for op in operations(find_entry(program)):
         _settle(op)

@@ -97,21 +97,35 @@ class Removal:
     why: str
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What a pass has to say about an op to whoever runs it: the op's ``ir.Location``, and words only they know."""
+
+    location: Any
+    words: tuple[str, ...]
+
+
 class Counters(dict[str, int]):
     """The statistics of one run of one pass; a name that was not declared is a bug and raises.
 
     Attributes:
       removals: The ops taken out so far, if somebody wants to know; ``None`` saves the time to list them.
+      remarks: What `remark` noted.
     """
 
     def __init__(self, declared: tuple[Statistic, ...], *, explain: bool = False) -> None:
         super().__init__({s.name: 0 for s in declared})
         self.removals: list[Removal] | None = [] if explain else None
+        self.remarks: list[Remark] = []
 
     def removed(self, op: Any, why: str) -> None:
         """Notes that ``op`` goes and why ("merged into an equal op"); called while the op is still there."""
         if self.removals is not None:
             self.removals.append(Removal(op.name, op.location, why))
+
+    def remark(self, op: Any, *words: str) -> None:
+        """Tells whoever runs the pass, in this process or another, ``words`` about ``op``; nothing prints them."""
+        self.remarks.append(Remark(op.location, words))
 
     def add(self, name: str, count: int = 1) -> None:
         """Counts ``count`` more events of ``name``."""

@@ -18,7 +18,7 @@ from passes.pipeline import prechecks, removals, reproducer, textual
 from passes.pipeline.base import Counters, Pass
 from passes.pipeline.diagnostics import one_line
 from passes.pipeline.ir_printing import printing
-from passes.pipeline.options import Count, PassFailure, PassStatistics, RunOptions
+from passes.pipeline.options import Count, PassFailure, PassStatistics, Remarked, RunOptions
 from passes.pipeline.registry import native_name
 from passes.pipeline.textual import ROOT_ANCHOR, PassUse, Pipeline
 
@@ -177,7 +177,8 @@ def _statistics(unit: Unit, counters: Counters) -> PassStatistics:
     declared = unit.own.statistics if unit.own else ()
     counts = tuple(Count(s.name, s.help, counters[s.name]) for s in declared)
     removed = None if counters.removals is None else removals.collect(counters.removals)
-    return PassStatistics(unit.anchors, unit.use.name, counts, removed)
+    remarks = tuple(Remarked(_mlir.where_of(r.location), r.words) for r in counters.remarks)
+    return PassStatistics(unit.anchors, unit.use.name, counts, removed, remarks)
 
 
 def _failure(

@@ -70,17 +70,27 @@ class Removed:
 
 
 @dataclass(frozen=True)
+class Remarked:
+    """What a pass said about an op: its place, and words."""
+
+    where: Where | None
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PassStatistics:
     """What one pass of a pipeline counted; ``anchors`` are those around it, outermost first.
 
     Attributes:
       removals: The ops the pass took out; ``None`` if nobody asked, or a native pass cannot say.
+      remarks: What the pass said about ops.
     """
 
     anchors: tuple[str, ...]
     name: str
     counts: tuple[Count, ...] = ()
     removals: tuple[Removed, ...] | None = None
+    remarks: tuple[Remarked, ...] = ()
 
 
 @dataclass(frozen=True)

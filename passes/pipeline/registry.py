@@ -19,6 +19,7 @@ OWN_PASSES = {
     "function-signatures": "passes.optimize.function_signatures:FunctionSignatures",
     "inline": "passes.optimize.inline:Inline",
     "import-shardings": "passes.sharding.import_shardings:ImportShardings",
+    "correct-sharding-rules": "passes.sharding.op_rules:CorrectShardingRules",
     "keep-propagation-edges": "passes.sharding.keep_edges:KeepEdges",
     "cancel-moves": "passes.partition.cancel_moves:CancelMoves",
     "combine-collectives": "passes.partition.combine_collectives:CombineCollectives",

@@ -97,9 +97,11 @@ def _absolute(options: RunOptions) -> RunOptions:
 
 
 def _placed(program: Program, found: PassStatistics) -> PassStatistics:
-    if found.removals is None:
+    if found.removals is None and not found.remarks:
         return found
-    return replace(found, removals=tuple(replace(r, where=program.in_file(r.where)) for r in found.removals))
+    removals = found.removals and tuple(replace(r, where=program.in_file(r.where)) for r in found.removals)
+    remarks = tuple(replace(r, where=program.in_file(r.where)) for r in found.remarks)
+    return replace(found, removals=removals, remarks=remarks)
 
 
 def _place(program: Program, error: UserError) -> None:

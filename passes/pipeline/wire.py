@@ -14,7 +14,7 @@ from typing import Any
 
 from passes._mlir import Diagnostic
 from passes.errors import Mismatch, NativeFailure, UserError, Where
-from passes.pipeline.options import Count, PassFailure, PassStatistics, Removed
+from passes.pipeline.options import Count, PassFailure, PassStatistics, Remarked, Removed
 
 _LENGTHS = struct.Struct("!QQ")
 _ERRORS: dict[str, type[UserError]] = {e.__name__: e for e in (UserError, Mismatch, NativeFailure)}
@@ -123,14 +123,29 @@ def decode_error(data: dict[str, Any]) -> UserError:
 
 def encode_statistics(passes: tuple[PassStatistics, ...]) -> list[Any]:
     """Statistics as JSON."""
-    return [[p.anchors, p.name, [[c.name, c.help, c.value] for c in p.counts], _encode_removals(p)] for p in passes]
+    return [
+        [
+            p.anchors,
+            p.name,
+            [[c.name, c.help, c.value] for c in p.counts],
+            _encode_removals(p),
+            [[_encode_where(r.where), r.words] for r in p.remarks],
+        ]
+        for p in passes
+    ]
 
 
 def decode_statistics(data: list[Any]) -> tuple[PassStatistics, ...]:
     """The statistics `encode_statistics` encoded."""
     return tuple(
-        PassStatistics(tuple(anchors), name, tuple(Count(*c) for c in counts), _decode_removals(removals))
-        for anchors, name, counts, removals in data
+        PassStatistics(
+            tuple(anchors),
+            name,
+            tuple(Count(*c) for c in counts),
+            _decode_removals(removals),
+            tuple(Remarked(_decode_where(where), tuple(words)) for where, words in remarks),
+        )
+        for anchors, name, counts, removals, remarks in data
     )
 
 

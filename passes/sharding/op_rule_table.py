@@ -1,8 +1,8 @@
 """Per-operation knowledge about sharding rules: where Shardy's rule promises more than a shard-local run keeps.
 
-`POLICIES` corrects rules Shardy wrote, `MISSING` makes rules Shardy has not, `WITHOUT_RULE` lists operations that need
-none. Operations in none of the three keep Shardy's rule, except that its permutation factors (dimensions whose elements
-move between shards: slice, reverse, windows) need replication.
+`POLICIES` corrects rules Shardy wrote, `EXACT` lists operations whose rule needs no correction, `MISSING` makes rules
+Shardy has not, `WITHOUT_RULE` lists operations that need none. Operations in none of the four keep Shardy's rule, but
+its permutation factors (dimensions whose elements move between shards: slice, reverse, windows) need replication.
 """
 
 from __future__ import annotations
@@ -170,6 +170,16 @@ POLICIES: dict[str, Policy] = {
     "stablehlo.select_and_scatter": _window,
 }
 DEFAULT_POLICY: Policy = _move
+
+# Shardy's rule holds as it is: elementwise operations, and those that map whole dimensions to whole dimensions. They
+# make up most of a program, and are passed over by name.
+_EXACT = (
+    "abs add and atan2 broadcast_in_dim cbrt ceil clamp compare complex convert cosine count_leading_zeros divide "
+    "dot_general exponential exponential_minus_one floor imag is_finite log log_plus_one logistic maximum minimum "
+    "multiply negate not or popcnt power real reduce_precision remainder round_nearest_afz round_nearest_even rsqrt "
+    "select shift_left shift_right_arithmetic shift_right_logical sign sine sqrt subtract tan tanh transpose xor"
+)
+EXACT = frozenset(f"stablehlo.{name}" for name in _EXACT.split())
 
 
 def unknown(op: Any) -> Rule:

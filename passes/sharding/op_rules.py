@@ -1,8 +1,8 @@
 """Writes sharding rules on operations: Shardy's own, corrected so that planning relies on nothing that is not so.
 
-Shardy plans from these rules: propagation honours them and ``sdy-insert-explicit-reshards`` enforces them. `populate`
-lets Shardy write its rule on every operation, then moves factors to ``need_replication`` where the same operation on
-local types would be wrong:
+Shardy plans from these rules: propagation honours them and ``sdy-insert-explicit-reshards`` enforces them. After Shardy
+has written its rule on every operation, `CorrectShardingRules` moves factors to ``need_replication`` where the same
+operation on local types would be wrong:
 
   stablehlo.reduce ... argmax    {sdy.sharding_rule = #sdy.op_sharding_rule<(...) {i=8, j=8} reduction={j}>}
   stablehlo.reduce ... argmax    {sdy.sharding_rule = #sdy.op_sharding_rule<(...) {i=8, j=8} need_replication={j}>}
@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from passes import _mlir
+from passes.errors import Where
 from passes.pipeline import runner
+from passes.pipeline.base import Counters, Pass, Statistic, option
+from passes.pipeline.options import RunResult
 from passes.program.read import Program
 from passes.program.walk import operations
-from passes.sharding.op_rule_table import DEFAULT_POLICY, MISSING, POLICIES, WITHOUT_RULE, Support, unknown
+from passes.sharding.op_rule_table import DEFAULT_POLICY, EXACT, MISSING, POLICIES, WITHOUT_RULE, Support, unknown
 from passes.sharding.rule_notation import suggestion
 from passes.sharding.sharding_rule import decode, encode
 
@@ -32,45 +35,92 @@ TARGETS = {"custom_call": ("stablehlo.custom_call", "call_target_name"), "compos
 
 @dataclass(frozen=True)
 class Unruled:
-    """An operation nothing is known about, and a sentence that names it and says how it will be treated.
+    """An operation nothing is known about.
 
-    ``rule_to_write`` is an entry of a rules file to start from, where one would help.
+    Attributes:
+      where: Its place, where known.
+      message: A sentence that names it and says how it will be treated.
+      rule_to_write: An entry of a rules file to start from, where one would help.
     """
 
-    op: Any
+    where: Where | None
     message: str
     rule_to_write: str = ""
 
 
-def populate(
-    program: Program, support: Support | None = None, *, conservative: bool = False, custom_stays: bool = False
-) -> list[Unruled]:
-    """Writes ``sdy.sharding_rule`` on every operation of ``program`` that has tensor dimensions.
+@dataclass(frozen=True)
+class CorrectShardingRules(Pass):
+    """See the module's docstring."""
 
-    A rule the module brought along stays as it is.
+    name: ClassVar[str] = "correct-sharding-rules"
+    summary: ClassVar[str] = "Correct the rules sdy-populate-op-sharding-rules wrote, and add those it has not"
+    statistics: ClassVar[tuple[Statistic, ...]] = (
+        Statistic("corrected", "rules that promised more than the op on local types keeps"),
+        Statistic("added", "rules of ops that Shardy has none for"),
+    )
+    before: ClassVar[str] = """
+func.func @main(%a: tensor<8x8xf32>) -> (tensor<4x8xf32>, tensor<8x8xf32>) {
+  %0 = stablehlo.slice %a [0:4, 0:8] {sdy.sharding_rule = #sdy.op_sharding_rule<([i, j])->([i, j]) {i=8, j=8} permutation={i}>}
+    : (tensor<8x8xf32>) -> tensor<4x8xf32>
+  %1 = chlo.erf %a : tensor<8x8xf32> -> tensor<8x8xf32>
+  return %0, %1 : tensor<4x8xf32>, tensor<8x8xf32>
+}
+"""  # noqa: E501
+    after: ClassVar[str] = """
+func.func @main(%a: tensor<8x8xf32>) -> (tensor<4x8xf32>, tensor<8x8xf32>) {
+  %0 = stablehlo.slice %a [0:4, 0:8] {sdy.sharding_rule = #sdy.op_sharding_rule<([i, j])->([i, j]) {i=8, j=8} need_replication={i}>}
+    : (tensor<8x8xf32>) -> tensor<4x8xf32>
+  %1 = chlo.erf %a {sdy.sharding_rule = #sdy.op_sharding_rule<([i, j])->([i, j]) {i=8, j=8}>} : tensor<8x8xf32> -> tensor<8x8xf32>
+  return %0, %1 : tensor<4x8xf32>, tensor<8x8xf32>
+}
+"""  # noqa: E501
+    gather_from_shards: bool = option(False, "the lowering can gather from a dimension that is sharded")
+    scatter_into_shards: bool = option(False, "the lowering can scatter into a dimension that is sharded")
+
+    def run(self, module: Any, counters: Counters) -> None:
+        support = Support(self.gather_from_shards, self.scatter_into_shards)
+        for op in operations(module, without=SETTLED):
+            attributes = op.attributes
+            given = attributes.get(RULE)
+            if given is not None:
+                counters.add("corrected", _correct(op, attributes, given, support))
+            else:
+                _add(op, attributes, counters)
+
+
+# The operations that need no look: most of a program.
+SETTLED = EXACT | WITHOUT_RULE
+
+
+def pipeline(support: Support | None = None, *, conservative: bool = False) -> str:
+    """The passes that write a rule on every operation that has tensor dimensions, to go into ``builtin.module(...)``.
+
+    A rule the module brought along stays as it is, with its mark ``custom``: propagation honours it, but no reshards
+    are inserted around the operation.
 
     Args:
-      program: Its operations must have static shapes.
       support: What the lowering can do; by default nothing beyond local types.
       conservative: Shardy's ``conservative-propagation``: leaves out factors that would need sub-axes or permutes.
-      custom_stays: Leaves the mark ``custom`` on rules that have it. Propagation honours them either way, but no
-        reshards are inserted around an operation whose rule is custom.
-
-    The module may be replaced; handles into it are dead afterwards.
-
-    Returns:
-      The operations neither Shardy nor our table knows; their operands are gathered and they run replicated.
     """
     support = support or Support()
-    _populate_natively(program, conservative)
-    unruled = []
-    for op in operations(program.module):
-        attributes = op.attributes
-        if RULE in attributes:
-            _correct(op, attributes, support, custom_stays)
-        elif (found := _add(op, attributes)) is not None:
-            unruled.append(found)
-    return unruled
+    options = "{conservative-propagation=true}" if conservative else ""
+    correct = CorrectShardingRules(support.gather_from_shards, support.scatter_into_shards)
+    return f"func.func(sdy-populate-op-sharding-rules{options}),{correct.to_text()}"
+
+
+def unruled(result: RunResult) -> list[Unruled]:
+    """The operations neither Shardy nor our table knows, from a run of `pipeline`; they run replicated."""
+    ours = (ran for ran in result.statistics if ran.name == CorrectShardingRules.name)
+    return [Unruled(remark.where, *remark.words) for ran in ours for remark in ran.remarks]
+
+
+def populate(program: Program, support: Support | None = None) -> list[Unruled]:
+    """Runs `pipeline` on ``program``, whose operations must have static shapes.
+
+    The module may be replaced; handles into it are dead afterwards.
+    """
+    with _mlir.record_diagnostics():  # Shardy warns of every op without a rule; those get one
+        return unruled(runner.run(program, f"builtin.module({pipeline(support)})"))
 
 
 def strip(program: Program) -> None:
@@ -81,41 +131,34 @@ def strip(program: Program) -> None:
             del attributes[RULE]
 
 
-def _populate_natively(program: Program, conservative: bool) -> None:
-    options = "{conservative-propagation=true}" if conservative else ""
-    with _mlir.record_diagnostics():  # Shardy warns of every op without a rule; those get one
-        text = f"builtin.module(func.func(sdy-populate-op-sharding-rules{options}))"
-        runner.run(program, text)
+def _correct(op: Any, attributes: Any, given: Any, support: Support) -> bool:
+    """Puts the corrected rule in the place of ``given``; says whether it is another one."""
+    rule, is_users = decode(given)
+    if is_users:
+        return False
+    corrected = POLICIES.get(op.name, DEFAULT_POLICY)(op, rule, support)
+    if corrected is rule:
+        return False
+    attributes[RULE] = encode(corrected)
+    return True
 
 
-def _correct(op: Any, attributes: Any, support: Support, custom_stays: bool) -> None:
-    given, is_custom = decode(attributes[RULE])
-    if is_custom:
-        if not custom_stays:
-            attributes[RULE] = encode(given)
-        return
-    corrected = POLICIES.get(op.name, DEFAULT_POLICY)(op, given, support)
-    if corrected is not given:
-        attributes[RULE] = encode(corrected)
-
-
-def _add(op: Any, attributes: Any) -> Unruled | None:
-    if op.name in WITHOUT_RULE:
-        return None
+def _add(op: Any, attributes: Any, counters: Counters) -> None:
     ranked = _mlir.ir.RankedTensorType
     types = [v.type for v in (*op.operands, *op.results)]
     if not any(isinstance(t, ranked) and t.rank for t in types):
-        return None
+        return
     if not all(isinstance(t, ranked) for t in types):
         # Shardy takes no rule on an operation with a token or tuple.
-        return Unruled(op, f"{_title(op)} has an operand or result that is no tensor; it cannot be sharded")
+        counters.remark(op, f"{_title(op)} has an operand or result that is no tensor; it cannot be sharded")
+        return
     make = MISSING.get(op.name)
     rule = make(op) if make is not None else None
     attributes[RULE] = encode(rule or unknown(op))
-    if rule is not None:
-        return None
-    message = f"{_title(op)} has no sharding rule: its operands are gathered and every device runs all of it"
-    return Unruled(op, message, _rule_to_write(op))
+    counters.add("added")
+    if rule is None:
+        message = f"{_title(op)} has no sharding rule: its operands are gathered and every device runs all of it"
+        counters.remark(op, message, _rule_to_write(op))
 
 
 def _rule_to_write(op: Any) -> str:

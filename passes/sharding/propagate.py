@@ -24,17 +24,16 @@ from passes.pipeline import prechecks, runner
 from passes.pipeline.options import RunOptions
 from passes.program.entry import find_entry
 from passes.program.read import Program
-from passes.program.walk import named, operations
-from passes.sharding import branches, composites, decouple, function_names, signature, tuples
+from passes.program.walk import named
+from passes.sharding import branches, composites, decouple, function_names, op_rules, signature, tuples
 from passes.sharding.divisibility import NOWHERE, Dropped, Indivisible, check_signatures, drop_indivisible
 from passes.sharding.keep_edges import KeepEdges
 from passes.sharding.mesh import meshes
-from passes.sharding.op_rules import RULE, populate
-from passes.sharding.sharding_rule import decode
 from passes.sharding.signature import SHARDING
 
 # Shardy's own pipeline (as `sdy-propagation-pipeline` prints it) without what we do ourselves: sharding rules are
-# written before it, so that propagation finds the corrected ones; the partition stage inserts reshards. Propagation in
+# written before it, so that propagation finds the corrected ones, and the last propagation takes away all but those
+# marked custom; the partition stage inserts reshards. Propagation in
 # the order of priorities may stop short (seen at calls in loops); the second one goes on to the fixed point.
 _BEFORE = """
 symbol-dce, sdy-lift-inlined-meshes, sdy-remove-size-one-axes, sdy-propagate-sharding-from-func-to-call,
@@ -43,7 +42,7 @@ sdy-flatten-call-graph, symbol-dce, sdy-import-func-calls, symbol-dce,
 sdy-apply-sharding-constraints, sdy-sharding-group-import, sdy-pre-order-funcs"""
 _ROUNDS = """
 sdy-user-priority-propagate{{keep-sharding-rules=true {options}}}{then},
-sdy-aggressive-propagate{{keep-sharding-rules=true {options}}}{then}"""
+sdy-aggressive-propagate{{keep-sharding-rules={keep} {options}}}{then}"""
 _AFTER = """
 sdy-export-named-computations, sdy-propagate-to-func-results, sdy-unflatten-call-graph, symbol-dce,
 sdy-insert-func-call-reshards, func.func(sdy-constant-or-scalar-merger), func.func(sdy-sink-data-flow-edges),
@@ -172,10 +171,10 @@ def propagate_noting(
     noting = f"{options.for_shardy()} debug-propagation-edge-sharding=true"
     with _prepared(program), function_names.entry_as_main(program, function), _mlir.record_diagnostics():
         prechecks.check_for_sdy(program)
-        populate(program, conservative=options.conservative, custom_stays=True)
-        runner.run(program, f"builtin.module({_BEFORE})", _UNVERIFIED)
+        rules = op_rules.pipeline(conservative=options.conservative)
+        runner.run(program, f"builtin.module({rules},{_BEFORE})", _UNVERIFIED)
         before(program.module)
-        rounds = _ROUNDS.format(options=noting, then=f", {KeepEdges.name}")
+        rounds = _ROUNDS.format(options=noting, then=f", {KeepEdges.name}", keep="true")
         runner.run(program, f"builtin.module({rounds})", _UNVERIFIED)
 
 
@@ -184,19 +183,18 @@ def _run_shardy(
 ) -> tuple[tuple[tuple[Where | None, str], ...], tuple[str, ...]]:
     """Propagates, and returns the operations without a rule of their own, and the entries that would give them one."""
     prechecks.check_for_sdy(program)
-    unruled = populate(program, conservative=options.conservative, custom_stays=True)
-    # The operations themselves do not outlive the passes.
-    placed = tuple((program.where(u.op), u.message) for u in unruled)
-    entries = tuple(dict.fromkeys(u.rule_to_write for u in unruled if u.rule_to_write))
-    rounds = _ROUNDS.format(options=options.for_shardy(), then="")
+    rules = op_rules.pipeline(conservative=options.conservative)
+    rounds = _ROUNDS.format(options=options.for_shardy(), then="", keep=str(options.keep_sharding_rules).lower())
     # What Shardy warns of is in the report.
     with function_names.kept(program), _mlir.record_diagnostics():
-        runner.run(program, f"builtin.module({_BEFORE},{rounds},{_AFTER})", _UNVERIFIED)
-    return placed, entries
+        result = runner.run(program, f"builtin.module({rules},{_BEFORE},{rounds},{_AFTER})", _UNVERIFIED)
+    unruled = op_rules.unruled(result)
+    entries = tuple(dict.fromkeys(u.rule_to_write for u in unruled if u.rule_to_write))
+    return tuple((u.where, u.message) for u in unruled), entries
 
 
 def _tidy(program: Program, options: PropagateOptions) -> list[Any]:
-    """Takes away what propagation leaves behind: its own kind of constant, a copy of the mesh, the rules.
+    """Takes away what propagation leaves behind: its own kind of constant, a copy of the mesh.
 
     Returns the constants and iotas of the program.
     """
@@ -205,21 +203,15 @@ def _tidy(program: Program, options: PropagateOptions) -> list[Any]:
         replace["sdy.sharding_constraint"] = "sdy.reshard"
     else:
         replace["sdy.reshard"] = "sdy.sharding_constraint"
-    replaced, roots = [], []
-    for op in operations(program.module):
-        name, attributes = op.name, op.attributes
-        if name in replace:
-            replaced.append(op)
-        elif name in decouple.ROOTS:
-            roots.append(op)
-        elif name == "sdy.mesh" and "stablehlo.mesh" in attributes:
-            del attributes["stablehlo.mesh"]
-        if not options.keep_sharding_rules and RULE in attributes and not decode(attributes[RULE])[1]:
-            del attributes[RULE]
-    for op in replaced:
-        new = _replace(op, replace[op.name])
-        if new.name in decouple.ROOTS:
-            roots.append(new)
+    roots = []
+    for op in named(program.module, frozenset({*replace, *decouple.ROOTS, "sdy.mesh"})):
+        if op.name == "sdy.mesh":
+            if "stablehlo.mesh" in op.attributes:
+                del op.attributes["stablehlo.mesh"]
+            continue
+        kept = _replace(op, replace[op.name]) if op.name in replace else op
+        if kept.name in decouple.ROOTS:
+            roots.append(kept)
     return roots
 
 
