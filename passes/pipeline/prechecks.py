@@ -16,7 +16,7 @@ from passes import _mlir
 from passes.errors import UserError, Where
 from passes.program import entry
 from passes.program.read import Program
-from passes.program.walk import operations
+from passes.program.walk import named, operations
 
 # Ops that name a function, and the attribute they do it with.
 _CALLS = {"func.call": "callee", "call": "callee", "stablehlo.composite": "decomposition"}
@@ -107,8 +107,7 @@ def _functions(module: Any, *, pruned: bool) -> _Functions:
         if name not in known:
             known[name] = [
                 (op, _mlir.ir.FlatSymbolRefAttr(op.attributes[_CALLS[op.name]]).value)
-                for op in operations(every[name])
-                if op.name in _CALLS
+                for op in named(every[name], frozenset(_CALLS))
             ]
         return known[name]
 
@@ -175,8 +174,10 @@ def _check_static(functions: _Functions) -> None:
     fine: set[Any] = set()
     for function in functions.bodies.values():
         for op in operations(function):
-            values = [*op.results, *(a for region in op.regions for block in region for a in block.arguments)]
-            for type in (value.type for value in values):
+            types = op.results.types
+            if regions := op.regions:
+                types += [a.type for region in regions for block in region for a in block.arguments]
+            for type in types:
                 if type in fine:
                     continue
                 if reason := _unfit(type):

@@ -18,7 +18,7 @@ from passes.errors import UserError, Where
 from passes.program.entry import Value
 from passes.program.read import Program
 from passes.program.types import i64_attr
-from passes.program.walk import operations
+from passes.program.walk import named
 from passes.sharding import layout
 from passes.sharding.divisibility import Indivisible
 from passes.sharding.mesh import Mesh
@@ -87,7 +87,7 @@ def write_groups(program: Program, groups: list[list[Any]]) -> None:
     if not groups:
         return
     ir = _mlir.ir
-    present = (op for op in operations(program.module) if op.name == _GROUP)
+    present = named(program.module, frozenset({_GROUP}))
     used = [ir.IntegerAttr(op.attributes["group_id"]).value for op in present]
     for number, members in enumerate(groups, max(used, default=-1) + 1):
         for value in members:

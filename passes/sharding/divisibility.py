@@ -6,20 +6,22 @@ that, so the axis goes (the dimension is replicated over it) and the report says
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
 from passes.errors import Where
-from passes.program.entry import Value, arguments, functions, is_declaration, is_private, results, symbol_name
+from passes.program.entry import functions, is_declaration, is_private, symbol_name, value_types
 from passes.program.read import Program
-from passes.program.walk import operations
 from passes.sharding.mesh import Mesh, Sharding, axis_from_attr, meshes, sharding_from_attr
-from passes.sharding.signature import SHARDING, by_attribute, write
+from passes.sharding.signature import SHARDING, by_attribute, shardings, write
 
 # Ops that carry the sharding of their one result as a property.
 _RESHARDS = frozenset({"sdy.reshard", "sdy.sharding_constraint"})
+
+# All that say how values lie in another way than most ops.
+_OTHERS = _RESHARDS | {"sdy.manual_computation", "func.func"}
 
 # One dimension of a sharding: its number and the axes that went.
 _Cut = tuple[int, tuple[str, ...]]
@@ -110,25 +112,30 @@ def check_signatures(program: Program, allowed: Indivisible = NOWHERE) -> None:
     Raises:
       UserError: one has not.
     """
-    named = meshes(program.module)
+    known, fine = meshes(program.module), set()
     for function in functions(program.module):
-        if not is_private(function) and not is_declaration(function):
-            for noun, values in (("argument", arguments(function)), ("result", results(function))):
-                for value in values:
-                    problem = _problem(value, named, allowed)
-                    if problem is not None:
-                        title = f"{noun} {value.index} '{value.name}' of @{symbol_name(function)}"
-                        raise program.error(f"{title} {problem}", function)
+        if is_private(function) or is_declaration(function):
+            continue
+        types = value_types(function)
+        for key, given in shardings(function).items():
+            for index, said in enumerate(zip(types[key], given, strict=True)):
+                if said in fine:
+                    continue
+                if (problem := _problem(*said, known, allowed)) is not None:
+                    noun = "argument" if key == "arg_attrs" else "result"
+                    name = by_attribute(function)[key][index].name
+                    raise program.error(f"{noun} {index} '{name}' of @{symbol_name(function)} {problem}", function)
+                fine.add(said)
 
 
-def _problem(value: Value, named: dict[str, Mesh], allowed: Indivisible) -> str | None:
-    if not isinstance(value.type, _mlir.ir.RankedTensorType):
+def _problem(type: Any, sharding: Any, known: dict[str, Mesh], allowed: Indivisible) -> str | None:
+    if not isinstance(type, _mlir.ir.RankedTensorType):
         return None
-    if not value.type.has_static_shape:
-        return f"has the dynamic shape {shape_text(value.type)}; make it static first (--stablehlo-refine-arguments)"
-    if SHARDING not in value.attributes or allowed.signature:
+    if not type.has_static_shape:
+        return f"has the dynamic shape {shape_text(type)}; make it static first (--stablehlo-refine-arguments)"
+    if sharding is None or allowed.signature:
         return None
-    found = explain_indivisible(value.type, sharding_from_attr(value.attributes[SHARDING], named))
+    found = explain_indivisible(type, sharding_from_attr(sharding, known))
     return f"{found}{allowed.advice}" if found is not None else None
 
 
@@ -140,10 +147,10 @@ def drop_indivisible(program: Program) -> list[Dropped]:
     """
     cutter = _Cutter(meshes(program.module))
     dropped: list[Dropped] = []
-    for op in operations(program.module):
+    for op in _with_shardings(program.module):
         attributes = op.attributes
         if SHARDING in attributes:
-            dropped += _drop_in_list(program, op, SHARDING, op.results, cutter)
+            dropped += _drop_in_list(program, op, SHARDING, op.results.types, cutter)
         elif op.name in _RESHARDS:
             new, cuts = cutter.cut(attributes["sharding"], op.results[0].type)
             if cuts:
@@ -151,11 +158,25 @@ def drop_indivisible(program: Program) -> list[Dropped]:
                 dropped += _reports(op.name, program.where(op), op.results[0].type, cuts)
         elif op.name == "sdy.manual_computation":
             # Manual axes come first in a dimension and divide it, so what goes is what goes inside, too.
-            dropped += _drop_in_list(program, op, "in_shardings", op.operands, cutter)
-            dropped += _drop_in_list(program, op, "out_shardings", op.results, cutter)
+            dropped += _drop_in_list(program, op, "in_shardings", [v.type for v in op.operands], cutter)
+            dropped += _drop_in_list(program, op, "out_shardings", op.results.types, cutter)
         elif op.name == "func.func":
             dropped += _drop_on_signature(program, op, cutter)
     return dropped
+
+
+def _with_shardings(module: Any) -> list[Any]:
+    """The ops that may carry shardings."""
+    found: list[Any] = []
+    pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
+
+    def collect(op: Any) -> Any:
+        if SHARDING in op.attributes or op.name in _OTHERS:
+            found.append(op)
+        return advance
+
+    module.operation.walk(collect, pre_order)
+    return found
 
 
 class _Cutter:
@@ -202,11 +223,10 @@ class _Cutter:
         return new, tuple(cuts)
 
 
-def _drop_in_list(program: Program, op: Any, name: str, values: Iterable[Any], cutter: _Cutter) -> Iterator[Dropped]:
-    """Takes axes off the shardings of ``values`` that ``op`` lists in its attribute ``name``."""
+def _drop_in_list(program: Program, op: Any, name: str, types: list[Any], cutter: _Cutter) -> Iterator[Dropped]:
+    """Takes axes off the shardings that ``op`` lists in its attribute ``name`` for values of ``types``."""
     attributes = op.attributes
     given = attributes[name]
-    types = [v.type for v in values]
     key = (given, *types)
     if key in cutter.clean:
         return
@@ -224,16 +244,17 @@ def _drop_on_signature(program: Program, function: Any, cutter: _Cutter) -> Iter
     if is_declaration(function):
         return
     where, title = program.where(function), f"@{symbol_name(function)}"
-    for key, values in by_attribute(function).items():
-        changed = False
+    types = value_types(function)
+    for key, given in shardings(function).items():
+        said = zip(given, types[key], strict=True)
+        if not any(sharding is not None and cutter.cut(sharding, type)[1] for sharding, type in said):
+            continue
+        values = by_attribute(function)[key]
         for value in values:
-            if SHARDING not in value.attributes:
-                continue
-            value.attributes[SHARDING], cuts = cutter.cut(value.attributes[SHARDING], value.type)
-            changed |= bool(cuts)
-            yield from _reports(f"'{value.name}' of {title}", where, value.type, cuts)
-        if changed:
-            write(function, key, values)
+            if SHARDING in value.attributes:
+                value.attributes[SHARDING], cuts = cutter.cut(value.attributes[SHARDING], value.type)
+                yield from _reports(f"'{value.name}' of {title}", where, value.type, cuts)
+        write(function, key, values)
 
 
 def _reports(value: str, where: Where | None, type: Any, cuts: tuple[_Cut, ...]) -> Iterator[Dropped]:

@@ -17,7 +17,7 @@ from typing import Any
 from passes import _mlir
 from passes.program.entry import functions, symbol_name
 from passes.program.read import Program
-from passes.program.walk import operations
+from passes.program.walk import named
 
 # Attributes that refer to a function. What is referred to from elsewhere, which is rare, keeps Shardy's names.
 _REFERENCES = {"func.call": "callee", "stablehlo.composite": "decomposition"}
@@ -57,11 +57,11 @@ def kept(program: Program) -> Iterator[None]:
 
 def _called(program: Program) -> set[str]:
     called, fixed = set(), set()
-    for op in operations(program.module):
+    for op in named(program.module, frozenset({"func.call", *_OTHER_REFERENCES})):
         name = op.name
         if name == "func.call":
             called.add(_mlir.ir.FlatSymbolRefAttr(op.attributes["callee"]).value)
-        elif name in _OTHER_REFERENCES and _OTHER_REFERENCES[name] in op.attributes:
+        elif _OTHER_REFERENCES[name] in op.attributes:
             references = _mlir.ir.ArrayAttr(op.attributes[_OTHER_REFERENCES[name]])
             fixed |= {_mlir.ir.FlatSymbolRefAttr(r).value for r in references}
     return called - fixed
@@ -71,12 +71,11 @@ def _rename(program: Program, new: dict[str, str]) -> None:
     """Gives functions other names (old -> new), at their definitions and wherever they are referred to."""
     ir, context = _mlir.ir, _mlir.context()
     references = {old: ir.FlatSymbolRefAttr.get(name, context) for old, name in new.items()}
-    for op in operations(program.module):
-        key = _REFERENCES.get(op.name)
-        if key is not None:
-            old = ir.FlatSymbolRefAttr(op.attributes[key]).value
-            if old in references:
-                op.attributes[key] = references[old]
+    for op in named(program.module, frozenset(_REFERENCES)) if new else ():
+        key = _REFERENCES[op.name]
+        old = ir.FlatSymbolRefAttr(op.attributes[key]).value
+        if old in references:
+            op.attributes[key] = references[old]
     for function in functions(program.module):
         old = symbol_name(function)
         if old in new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from passes import _mlir
@@ -10,6 +11,7 @@ from passes.sharding.mesh import Mesh, Sharding
 from passes.sharding.rules import DimRule, Layout
 
 
+@functools.lru_cache(maxsize=4096)
 def sharding(layout: Layout, mesh: Mesh, rank: int) -> Sharding:
     """Where a tensor of ``rank`` dimensions lies."""
     return Sharding(mesh, tuple(tuple(mesh.axis(a) for a in dim.axes) for dim in _dims(layout, rank)))

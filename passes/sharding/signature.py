@@ -6,9 +6,18 @@ import functools
 from typing import Any
 
 from passes import _mlir
-from passes.program.entry import Value, arguments, functions, is_declaration, results, symbol_name
+from passes.program.entry import (
+    Value,
+    arguments,
+    functions,
+    is_declaration,
+    results,
+    symbol_name,
+    value_attribute,
+    value_types,
+)
 from passes.program.read import Program
-from passes.program.walk import operations
+from passes.program.walk import named
 
 SHARDING = "sdy.sharding"
 
@@ -16,6 +25,12 @@ SHARDING = "sdy.sharding"
 def by_attribute(function: Any) -> dict[str, list[Value]]:
     """The function's arguments and results by the function attribute that holds their attributes."""
     return {"arg_attrs": arguments(function), "res_attrs": results(function)}
+
+
+def shardings(function: Any) -> dict[str, list[Any]]:
+    """The shardings of the function's arguments and results by the attribute that holds them; ``None`` where none."""
+    types = value_types(function)
+    return {key: value_attribute(function, key, SHARDING, len(of_side)) for key, of_side in types.items()}
 
 
 def write(function: Any, attribute: str, values: list[Value]) -> None:
@@ -34,8 +49,8 @@ def close(program: Program) -> None:
     shardings = {symbol_name(f): _close_function(f) for f in functions(program.module) if not is_declaration(f)}
     if len(shardings) < 2:
         return
-    for op in operations(program.module):
-        if op.name == "func.call" and SHARDING not in op.attributes:
+    for op in named(program.module, frozenset({"func.call"})):
+        if SHARDING not in op.attributes:
             callee = _mlir.ir.FlatSymbolRefAttr(op.attributes["callee"]).value
             if shardings.get(callee):
                 per_value = _mlir.sdy.TensorShardingPerValueAttr.get(shardings[callee], context=_mlir.context())
@@ -44,20 +59,25 @@ def close(program: Program) -> None:
 
 def _close_function(function: Any) -> list[Any]:
     """The shardings of the results of ``function``; empty if it carries none."""
-    signature = by_attribute(function)
-    given = (v.attributes[SHARDING] for values in signature.values() for v in values if SHARDING in v.attributes)
-    first = next(given, None)
+    given = shardings(function)
+    first = next((sharding for of_side in given.values() for sharding in of_side if sharding is not None), None)
     if first is None:
         return []
     mesh = _mlir.sdy.TensorShardingAttr(first).mesh_or_ref
-    for attribute, values in signature.items():
-        missing = [v for v in values if SHARDING not in v.attributes and _is_ranked(v.type)]
-        for value in missing:
-            value.attributes[SHARDING] = _replicated(mesh, value.type.rank)
-        if missing:
-            write(function, attribute, values)
-    returned = signature["res_attrs"]
-    return [v.attributes[SHARDING] for v in returned] if all(SHARDING in v.attributes for v in returned) else []
+    for attribute, of_side in given.items():
+        if any(sharding is None for sharding in of_side):
+            _close_side(function, attribute, mesh)
+    returned = shardings(function)["res_attrs"]
+    return [] if any(sharding is None for sharding in returned) else returned
+
+
+def _close_side(function: Any, attribute: str, mesh: Any) -> None:
+    values = by_attribute(function)[attribute]
+    missing = [v for v in values if SHARDING not in v.attributes and _is_ranked(v.type)]
+    for value in missing:
+        value.attributes[SHARDING] = _replicated(mesh, value.type.rank)
+    if missing:
+        write(function, attribute, values)
 
 
 def _is_ranked(type: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from passes import _mlir
 from passes.errors import UserError
 from passes.program.read import Program
-from passes.program.walk import operations
+from passes.program.walk import named
 from passes.sharding.op_rules import RULE, TARGETS, target_of
 from passes.sharding.op_selection import LISTED
 from passes.sharding.rule_notation import NotationError
@@ -43,7 +43,7 @@ def choose(program: Program, rules: tuple[OpRule, ...]) -> list[Ruled]:
     if not rules:
         return []
     kinds = {name: kind for kind, (name, _) in TARGETS.items()}
-    calls = [(op, kinds[op.name]) for op in operations(program.module) if op.name in kinds]
+    calls = [(op, kinds[op.name]) for op in named(program.module, frozenset(kinds))]
     for rule in rules:
         _require_some(rule, [t for op, kind in calls if kind == rule.kind and (t := target_of(op, kind)) is not None])
     found = []
