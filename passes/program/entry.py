@@ -108,6 +108,17 @@ def value_attribute(function: Any, key: str, name: str, count: int) -> list[Any]
     return found
 
 
+def set_value_attribute(function: Any, key: str, name: str, given: dict[int, Any], count: int) -> None:
+    """Sets the attribute ``name`` of those of ``count`` arguments or results that ``given`` has one for."""
+    ir, context = _mlir.ir, _mlir.context()
+    empty = ir.DictAttr.get({}, context=context)
+    each = list(ir.ArrayAttr(function.attributes[key])) if key in function.attributes else [empty] * count
+    for index, attribute in given.items():
+        kept = {named.name: named.attr for named in ir.DictAttr(each[index])}
+        each[index] = ir.DictAttr.get(kept | {name: attribute}, context=context)
+    function.attributes[key] = ir.ArrayAttr.get(each, context=context)
+
+
 def value_types(function: Any) -> dict[str, list[Any]]:
     """The types of the function's arguments and results by the attribute that holds what is said of them."""
     type = _mlir.ir.FunctionType(_mlir.ir.TypeAttr(function.attributes["function_type"]).value)

@@ -16,7 +16,7 @@ from passes.sharding import constraints, layout, tuples, user_rules
 from passes.sharding.divisibility import NOWHERE, Indivisible
 from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes
 from passes.sharding.op_selection import LISTED, Operations, type_pattern, type_text
-from passes.sharding.rules import Constraint, Entry, Rules, Selector, is_pattern
+from passes.sharding.rules import Constraint, Entry, Layout, Rules, Selector, is_pattern
 from passes.sharding.signature import SHARDING, write
 
 MESH_NAME = "mesh"
@@ -154,10 +154,15 @@ def _choose(
     for entry in entries:
         winner.update(dict.fromkeys(_select(values, by_name, entry, noun), entry))
     choices = [_Choice(v, winner.get(v.index)) for v in values]
+    fitting: set[tuple[Layout, Any]] = set()
     for value, entry in ((c.value, c.entry) for c in choices if c.entry is not None):
+        key = (entry.layout, value.type)
+        if key in fitting:
+            continue
         if (problem := layout.misfit(entry.layout, mesh, value.type, allowed.signature)) is not None:
             advice = allowed.advice if layout.misfit(entry.layout, mesh, value.type, indivisible=True) is None else ""
             raise UserError(f"{noun} {value.index} '{value.name}' {problem}{advice}", entry.where)
+        fitting.add(key)
     return choices
 
 
@@ -256,6 +261,10 @@ def _fresh_names() -> Iterable[str]:
 def _write(function: Any, key: str, mesh_name: str, mesh: Mesh, choices: list[_Choice]) -> None:
     if all(c.entry is None for c in choices):
         return
+    known: dict[tuple[Layout, int], Any] = {}
     for value, entry in ((c.value, c.entry) for c in choices if c.entry is not None):
-        value.attributes[SHARDING] = layout.to_attr(entry.layout, mesh, mesh_name, value.type.rank)
+        said = (entry.layout, value.type.rank)
+        if said not in known:
+            known[said] = layout.to_attr(entry.layout, mesh, mesh_name, value.type.rank)
+        value.attributes[SHARDING] = known[said]
     write(function, key, [c.value for c in choices])

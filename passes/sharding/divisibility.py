@@ -147,14 +147,14 @@ def drop_indivisible(program: Program) -> list[Dropped]:
     """
     cutter = _Cutter(meshes(program.module))
     dropped: list[Dropped] = []
-    for op in _with_shardings(program.module):
-        attributes = op.attributes
-        if SHARDING in attributes:
-            dropped += _drop_in_list(program, op, SHARDING, op.results.types, cutter)
+    for op, given in _with_shardings(program.module):
+        if given is not None:
+            if (given, *(types := op.results.types)) not in cutter.clean:
+                dropped += _drop_in_list(program, op, SHARDING, types, cutter)
         elif op.name in _RESHARDS:
-            new, cuts = cutter.cut(attributes["sharding"], op.results[0].type)
+            new, cuts = cutter.cut(op.attributes["sharding"], op.results[0].type)
             if cuts:
-                attributes["sharding"] = new
+                op.attributes["sharding"] = new
                 dropped += _reports(op.name, program.where(op), op.results[0].type, cuts)
         elif op.name == "sdy.manual_computation":
             # Manual axes come first in a dimension and divide it, so what goes is what goes inside, too.
@@ -165,14 +165,15 @@ def drop_indivisible(program: Program) -> list[Dropped]:
     return dropped
 
 
-def _with_shardings(module: Any) -> list[Any]:
-    """The ops that may carry shardings."""
-    found: list[Any] = []
+def _with_shardings(module: Any) -> list[tuple[Any, Any]]:
+    """The ops with shardings of their results and these, and with ``None`` those that have others."""
+    found: list[tuple[Any, Any]] = []
     pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
 
     def collect(op: Any) -> Any:
-        if SHARDING in op.attributes or op.name in _OTHERS:
-            found.append(op)
+        given = op.attributes.get(SHARDING)
+        if given is not None or op.name in _OTHERS:
+            found.append((op, given))
         return advance
 
     module.operation.walk(collect, pre_order)
@@ -228,8 +229,6 @@ def _drop_in_list(program: Program, op: Any, name: str, types: list[Any], cutter
     attributes = op.attributes
     given = attributes[name]
     key = (given, *types)
-    if key in cutter.clean:
-        return
     shardings = list(_mlir.sdy.TensorShardingPerValueAttr(given).shardings)
     found = [cutter.cut(s, t) for s, t in zip(shardings, types, strict=True)]
     if not any(cuts for _, cuts in found):

@@ -22,6 +22,7 @@ from passes.program.walk import named
 # Attributes that refer to a function. What is referred to from elsewhere, which is rare, keeps Shardy's names.
 _REFERENCES = {"func.call": "callee", "stablehlo.composite": "decomposition"}
 _OTHER_REFERENCES = {"stablehlo.custom_call": "called_computations"}
+_REFERRING = frozenset({*_REFERENCES, *_OTHER_REFERENCES})
 # The name a function goes by meanwhile: its own name, its position, and then whatever Shardy adds.
 _MARKED = re.compile(r".*#(?P<position>\d+)(?:_\d+)*", re.DOTALL)
 
@@ -33,11 +34,11 @@ def entry_as_main(program: Program, function: Any) -> Iterator[None]:
     if "main" in {symbol_name(f) for f in functions(program.module)}:
         yield
         return
-    _rename(program, {name: "main"})
+    _rename(program, {name: "main"}, named(program.module, _REFERRING))
     try:
         yield
     finally:
-        _rename(program, {"main": name})
+        _rename(program, {"main": name}, named(program.module, _REFERRING))
 
 
 @contextmanager
@@ -47,35 +48,37 @@ def kept(program: Program) -> Iterator[None]:
     if len(names) < 2:
         yield
         return
-    called = _called(program)
-    _rename(program, {name: f"{name}#{i}" for i, name in enumerate(names) if name in called})
+    references = named(program.module, _REFERRING)
+    called = _called(references)
+    _rename(program, {name: f"{name}#{i}" for i, name in enumerate(names) if name in called}, references)
     try:
         yield
     finally:
         _restore(program, names)
 
 
-def _called(program: Program) -> set[str]:
+def _called(ops: list[Any]) -> set[str]:
     called, fixed = set(), set()
-    for op in named(program.module, frozenset({"func.call", *_OTHER_REFERENCES})):
+    for op in ops:
         name = op.name
         if name == "func.call":
             called.add(_mlir.ir.FlatSymbolRefAttr(op.attributes["callee"]).value)
-        elif _OTHER_REFERENCES[name] in op.attributes:
+        elif name in _OTHER_REFERENCES and _OTHER_REFERENCES[name] in op.attributes:
             references = _mlir.ir.ArrayAttr(op.attributes[_OTHER_REFERENCES[name]])
             fixed |= {_mlir.ir.FlatSymbolRefAttr(r).value for r in references}
     return called - fixed
 
 
-def _rename(program: Program, new: dict[str, str]) -> None:
-    """Gives functions other names (old -> new), at their definitions and wherever they are referred to."""
+def _rename(program: Program, new: dict[str, str], ops: list[Any]) -> None:
+    """Gives functions other names (old -> new), at their definitions and where ``ops`` refer to them."""
     ir, context = _mlir.ir, _mlir.context()
     references = {old: ir.FlatSymbolRefAttr.get(name, context) for old, name in new.items()}
-    for op in named(program.module, frozenset(_REFERENCES)) if new else ():
-        key = _REFERENCES[op.name]
-        old = ir.FlatSymbolRefAttr(op.attributes[key]).value
-        if old in references:
-            op.attributes[key] = references[old]
+    for op in ops:
+        key = _REFERENCES.get(op.name)
+        if key is not None:
+            old = ir.FlatSymbolRefAttr(op.attributes[key]).value
+            if old in references:
+                op.attributes[key] = references[old]
     for function in functions(program.module):
         old = symbol_name(function)
         if old in new:
@@ -91,7 +94,9 @@ def _restore(program: Program, names: list[str]) -> None:
         position = int(marked["position"]) if marked and name not in positions else positions.get(name, len(names))
         placed.append((position, function, name))
     placed.sort(key=lambda entry: entry[0])
-    _rename(program, _final_names([(p, name) for p, _, name in placed], names))
+    final = _final_names([(p, name) for p, _, name in placed], names)
+    if final:
+        _rename(program, final, named(program.module, _REFERRING))
     for (_, before, _), (_, function, _) in pairwise(placed):
         function.move_after(before)
 

@@ -33,16 +33,16 @@ from passes.sharding.signature import SHARDING
 
 # Shardy's own pipeline (as `sdy-propagation-pipeline` prints it) without what we do ourselves: sharding rules are
 # written before it, so that propagation finds the corrected ones, and the last propagation takes away all but those
-# marked custom; the partition stage inserts reshards. Propagation in
-# the order of priorities may stop short (seen at calls in loops); the second one goes on to the fixed point.
+# marked custom; the partition stage inserts reshards.
 _BEFORE = """
 symbol-dce, sdy-lift-inlined-meshes, sdy-remove-size-one-axes, sdy-propagate-sharding-from-func-to-call,
-sdy-constant-or-scalar-splitter, symbol-dce, sdy-manual-axes-cleanup, sdy-add-data-flow-edges,
+sdy-constant-or-scalar-splitter, sdy-manual-axes-cleanup, sdy-add-data-flow-edges,
 sdy-flatten-call-graph, symbol-dce, sdy-import-func-calls, symbol-dce,
 sdy-apply-sharding-constraints, sdy-sharding-group-import, sdy-pre-order-funcs"""
-_ROUNDS = """
-sdy-user-priority-propagate{{keep-sharding-rules=true {options}}}{then},
-sdy-aggressive-propagate{{keep-sharding-rules={keep} {options}}}{then}"""
+# Propagation in the order of priorities may stop short where values pass through one region into another (seen at calls
+# in loops and in called functions); there a second one goes on to the fixed point.
+_PROPAGATE = "sdy-user-priority-propagate{{keep-sharding-rules={keep} {options}}}"
+_PROPAGATE_ON = "sdy-aggressive-propagate{{keep-sharding-rules={keep} {options}}}"
 _AFTER = """
 sdy-export-named-computations, sdy-propagate-to-func-results, sdy-unflatten-call-graph, symbol-dce,
 sdy-insert-func-call-reshards, func.func(sdy-constant-or-scalar-merger), func.func(sdy-sink-data-flow-edges),
@@ -58,6 +58,11 @@ STRATEGIES = ("aggressive", "basic", "basic-then-aggressive")
 
 # What propagation does not see as it is.
 _SPECIAL = frozenset({composites.COMPOSITE, branches.IF, *decouple.REWRITES, *tuples.NAMES})
+# What ties a value outside of a region to one inside, or values together wherever they stand.
+_FLOW = frozenset({
+    "func.call", "sdy.manual_computation", "sdy.named_computation", "sdy.sharding_group", "stablehlo.case",
+    "stablehlo.optimization_barrier", "stablehlo.while",
+})
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,9 @@ def propagate(
     options = options or PropagateOptions()
     function = find_entry(program, entry)
     with _prepared(program, Indivisible(signature=options.keep_indivisible)):
+        nested = _has_nested_flow(program, function)
         with function_names.entry_as_main(program, function):
-            unruled, entries = _run_shardy(program, options)
+            unruled, entries = _run_shardy(program, options, _PROPAGATE_ON if nested else None)
         decouple.merge(_tidy(program, options))
         signature.close(program)
     dropped = () if options.keep_indivisible else tuple(drop_indivisible(program))
@@ -174,17 +180,29 @@ def propagate_noting(
         rules = op_rules.pipeline(conservative=options.conservative)
         runner.run(program, f"builtin.module({rules},{_BEFORE})", _UNVERIFIED)
         before(program.module)
-        rounds = _ROUNDS.format(options=noting, then=f", {KeepEdges.name}", keep="true")
-        runner.run(program, f"builtin.module({rounds})", _UNVERIFIED)
+        both = (step.format(options=noting, keep="true") for step in (_PROPAGATE, _PROPAGATE_ON))
+        runner.run(program, f"builtin.module({','.join(f'{step},{KeepEdges.name}' for step in both)})", _UNVERIFIED)
+
+
+def _has_nested_flow(program: Program, function: Any) -> bool:
+    """Whether values flow through a region inside of another one or of another function than ``function``."""
+    flow = named(program.module, _FLOW)
+    return any(op.parent != function or op.name == "sdy.sharding_group" for op in flow)
 
 
 def _run_shardy(
-    program: Program, options: PropagateOptions
+    program: Program, options: PropagateOptions, then: str | None
 ) -> tuple[tuple[tuple[Where | None, str], ...], tuple[str, ...]]:
-    """Propagates, and returns the operations without a rule of their own, and the entries that would give them one."""
+    """Propagates, and by ``then`` once more if given.
+
+    Returns:
+      The operations without a rule of their own, and the entries that would give them one.
+    """
     prechecks.check_for_sdy(program)
     rules = op_rules.pipeline(conservative=options.conservative)
-    rounds = _ROUNDS.format(options=options.for_shardy(), then="", keep=str(options.keep_sharding_rules).lower())
+    keep = str(options.keep_sharding_rules).lower()
+    first = _PROPAGATE.format(options=options.for_shardy(), keep="true" if then else keep)
+    rounds = f"{first},{then.format(options=options.for_shardy(), keep=keep)}" if then else first
     # What Shardy warns of is in the report.
     with function_names.kept(program), _mlir.record_diagnostics():
         result = runner.run(program, f"builtin.module({rules},{_BEFORE},{rounds},{_AFTER})", _UNVERIFIED)

@@ -12,6 +12,7 @@ from passes.program.entry import (
     functions,
     is_declaration,
     results,
+    set_value_attribute,
     symbol_name,
     value_attribute,
     value_types,
@@ -59,25 +60,22 @@ def close(program: Program) -> None:
 
 def _close_function(function: Any) -> list[Any]:
     """The shardings of the results of ``function``; empty if it carries none."""
-    given = shardings(function)
+    given, types = shardings(function), value_types(function)
     first = next((sharding for of_side in given.values() for sharding in of_side if sharding is not None), None)
     if first is None:
         return []
     mesh = _mlir.sdy.TensorShardingAttr(first).mesh_or_ref
     for attribute, of_side in given.items():
-        if any(sharding is None for sharding in of_side):
-            _close_side(function, attribute, mesh)
-    returned = shardings(function)["res_attrs"]
+        missing = {
+            i: _replicated(mesh, type.rank)
+            for i, (sharding, type) in enumerate(zip(of_side, types[attribute], strict=True))
+            if sharding is None and _is_ranked(type)
+        }
+        if missing:
+            set_value_attribute(function, attribute, SHARDING, missing, len(of_side))
+            given[attribute] = [missing.get(i, sharding) for i, sharding in enumerate(of_side)]
+    returned = given["res_attrs"]
     return [] if any(sharding is None for sharding in returned) else returned
-
-
-def _close_side(function: Any, attribute: str, mesh: Any) -> None:
-    values = by_attribute(function)[attribute]
-    missing = [v for v in values if SHARDING not in v.attributes and _is_ranked(v.type)]
-    for value in missing:
-        value.attributes[SHARDING] = _replicated(mesh, value.type.rank)
-    if missing:
-        write(function, attribute, values)
 
 
 def _is_ranked(type: Any) -> bool:
