@@ -3,70 +3,98 @@
   python benchmarks/shard.py ../shared/corpus/big_hf_llama3_70b_train.mlir
   python benchmarks/shard.py --growth 25000,50000,100000,200000
 
-The first dimension of every argument is put over a mesh of 4 x 2. `native` is `sdy-propagation-pipeline` alone, run the
-same way (in the worker process); `ours` is what `annotate` and `propagate` take beyond that. With ``--growth`` each
-command's work is timed on programs of the given numbers of ops: a linear one keeps its microseconds for an op.
+The first dimension of every argument is put over a mesh of 4 x 2. All is CPU time, that of the worker process included.
+`native` is what a process spends that does nothing of ours: it parses the text, runs `sdy-propagation-pipeline` in
+place and prints. `ours` is what `annotate` and `propagate` (rules, correction, checks, the trip to the worker) take
+beyond that pipeline. With ``--growth`` the same is measured on programs of the given numbers of ops, with what other commands
+take: linear work keeps its microseconds for an op.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.verify import rows
-from passes.pipeline import runner
+from passes import _mlir
+from passes.pipeline import runner, worker_process
 from passes.pipeline.options import RunOptions
-from passes.program import read
+from passes.program import read, write
 from passes.program.read import Program
 from passes.program.walk import operations
 from passes.sharding.annotate import annotate
 from passes.sharding.explain import Explainer
 from passes.sharding.mesh import meshes
 from passes.sharding.propagate import propagate
+from passes.sharding.rules import Rules
 from passes.sharding.tensors import intermediates, signature
 
 _ROUNDS = 3
 _NATIVE = "builtin.module(sdy-propagation-pipeline)"
-_UNVERIFIED = RunOptions(verify_each=False)
+_IN_PLACE = RunOptions(verify_each=False, isolation=False)
 
 
-def measure(path: str) -> None:
-    """Prints one row for ``path``: the best of a few rounds, in turns."""
-    text = Path(path).read_bytes()
-    natives, ours = [], []
-    for _ in range(_ROUNDS):
-        program = _annotated(read.parse(text, path))
-        natives.append(_seconds(lambda p=program: runner.run(p, _NATIVE, _UNVERIFIED)))
-        program = read.parse(text, path)
-        ours.append(_seconds(lambda p=program: propagate(_annotated(p))))
-    ops, native, total = len(operations(program.module)), min(natives), min(ours)
+def measure(title: str, text: bytes) -> None:
+    """Prints one row for the program in ``text``: the best of a few rounds, in turns."""
+    given = read.parse(text)
+    rules = None if meshes(given.module) else rows(given)
+    ops = len(operations(given.module))
+    best: dict[str, float] = {}
+
+    def spend(part: str, work: Callable[[], Any]) -> None:
+        start = _cpu()
+        work()
+        best[part] = min(best.get(part, math.inf), _cpu() - start)
+
+    worker_process.current()
+    with _mlir.record_diagnostics():
+        for _ in range(_ROUNDS):
+            spend("parse", lambda: read.parse(text))
+            program = _annotated(read.parse(text), rules)
+            spend("native", lambda p=program: runner.run(p, _NATIVE, _IN_PLACE))
+            spend("print", lambda p=program: write.to_text(p.module))
+            program = read.parse(text)
+            spend("annotate", lambda p=program: _annotated(p, rules))
+            spend("propagate", lambda p=program: propagate(p))
+    native = best["parse"] + best["native"] + best["print"]
+    ours = best["annotate"] + best["propagate"] - best["native"]
+    parts = "  ".join(f"{part} {seconds / ops * 1e6:5.1f}" for part, seconds in best.items())
     print(
-        f"{Path(path).stem:<32}{ops:>8} ops  native {native:6.2f} s  annotate + propagate {total:6.2f} s  "
-        f"ours on top {(total - native) / native:+6.1%}"
+        f"{title:<32}{ops:>8} ops  native {native:6.2f} s  ours {ours:6.2f} s  {ours / native:+6.1%}  "
+        f"us for an op: {parts}", flush=True
     )
 
 
-def _annotated(program: Program) -> Program:
-    if not meshes(program.module):
-        annotate(program, rows(program))
+def _cpu() -> float:
+    """The CPU seconds this process and the worker have spent."""
+    tasks = Path(f"/proc/{worker_process.current().pid}/task").iterdir()
+    return time.process_time() + sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def _annotated(program: Program, rules: Rules | None) -> Program:
+    if rules is not None:
+        annotate(program, rules)
     return program
 
 
 def grow(count: int) -> None:
     """Prints microseconds for an op of each command on a program of ``count`` ops."""
+    text = _layers(count)
+    measure(f"{count}", text.encode())
     work: dict[str, Callable[[Program], Any]] = {
-        "propagate": propagate,
         "show --all": lambda p: (signature(p), intermediates(p)),
         "explain one value": _explain_last,
     }
     cells = []
     for name, run in work.items():
-        program = _annotated(read.parse(_layers(count)))
+        program = read.parse(text)
+        annotate(program, rows(program))
         cells.append(f"{name} {_seconds(lambda r=run, p=program: r(p)) / count * 1e6:7.1f}")
-    print(f"{count:>8} ops, us for an op: {'  '.join(cells)}")
+    print(f"{count:>8} ops, us for an op: {'  '.join(cells)}", flush=True)
 
 
 def _explain_last(program: Program) -> list[str]:
@@ -106,7 +134,7 @@ def main() -> None:
     parser.add_argument("--growth", metavar="N,N,...", default="")
     args = parser.parse_args()
     for path in args.modules:
-        measure(path)
+        measure(Path(path).stem, Path(path).read_bytes())
     for count in filter(None, args.growth.split(",")):
         grow(int(count))
 

@@ -17,7 +17,7 @@ import pytest
 
 from passes.errors import EXIT_NATIVE, NativeFailure, UserError, Where
 from passes.pipeline import reproducer, runner, wire, worker_process
-from passes.pipeline.options import Count, PassFailure, PassStatistics, Removed, RunOptions
+from passes.pipeline.options import Count, PassFailure, PassStatistics, Remarked, Removed, RunOptions
 from tests.pipeline.conftest import INPUTS
 from tests.pipeline.programs import TEXT, UNPROVEN, program
 
@@ -334,5 +334,6 @@ def test_errors_travel_whole() -> None:
     removed = Removed("w", "o", Where("f", 2), "", 1)
     statistics = (PassStatistics(("builtin.module",), "p", (Count("n", "h", 3),)), PassStatistics(("a", "b"), "q"),
                   PassStatistics((), "r", removals=(removed, replace(removed, where=None, name="n"))),
-                  PassStatistics((), "s", removals=()))
+                  PassStatistics((), "s", removals=()),
+                  PassStatistics((), "t", remarks=(Remarked(Where("f", 2), ("w", "")), Remarked(None, ()))))
     assert wire.decode_statistics(wire.encode_statistics(statistics)) == statistics

@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 
+from passes import _mlir
+from passes.pipeline import runner
 from passes.program.read import Program, parse
 from passes.program.walk import operations
-from passes.sharding.op_rule_table import Support
-from passes.sharding.op_rules import RULE, populate, strip
+from passes.sharding.op_rule_table import DEFAULT_POLICY, POLICIES, WITHOUT_RULE, Support
+from passes.sharding.op_rules import RULE, SETTLED, populate, strip
 from passes.sharding.sharding_rule import decode, encode
+from tests.partition.op_programs import PROGRAMS
+
+# Names of operations in a program's text.
+OP = re.compile(r"\b(?:stablehlo|chlo|func)\.\w+")
 
 
 def module(body: str, arguments: str = "") -> Program:
@@ -414,6 +420,22 @@ def test_a_rule_of_the_user_stays() -> None:
     program = module(CUSTOM)
     assert populate(program) == []
     assert rules(program)["stablehlo.custom_call"] == "([i, j])->([i, j]) {i=8, j=8} permutation={j}, custom"
+
+
+@pytest.mark.parametrize("name", sorted(SETTLED & {op for text in PROGRAMS.values() for op in OP.findall(text)}))
+def test_ops_that_are_passed_over_by_name_need_no_correction(name: str) -> None:
+    for text in PROGRAMS.values():
+        if name not in text:
+            continue
+        program = parse(text)
+        with _mlir.record_diagnostics():
+            runner.run(program, "builtin.module(func.func(sdy-populate-op-sharding-rules))")
+        for op in operations(program.module):
+            if op.name == name and RULE in op.attributes:
+                rule, _ = decode(op.attributes[RULE])
+                assert POLICIES.get(name, DEFAULT_POLICY)(op, rule, Support()) is rule
+            elif op.name == name:
+                assert name in WITHOUT_RULE
 
 
 def test_strip_removes_every_rule() -> None:
