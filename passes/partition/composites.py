@@ -17,7 +17,7 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.program import entry
 from passes.program.read import Program
-from passes.program.walk import operations
+from passes.program.walk import named, operations
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import RULE
 from passes.sharding.user_rules import is_ruled
@@ -41,7 +41,7 @@ _OF_DEVICES = frozenset(
 
 def kept_whole(program: Program) -> list[str]:
     """The names of the composites with a rule of the user's, which normalisation must not flatten."""
-    ruled = (op for op in operations(program.module) if op.name == _COMPOSITE and is_ruled(op))
+    ruled = (op for op in named(program.module, frozenset({_COMPOSITE})) if is_ruled(op))
     return list(dict.fromkeys(_mlir.ir.StringAttr(op.attributes["name"]).value for op in ruled))
 
 

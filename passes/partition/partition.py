@@ -44,8 +44,10 @@ from passes.sharding.propagate import PropagateOptions, PropagateReport, propaga
 from passes.sharding.tuples import NAMES
 from passes.sharding.tuples import dissolve as dissolve_tuples
 
+# Ours inlines in linear time, all calls but those that say something of shardings. MLIR's takes every call, and time in
+# proportion to calls times ops.
 NORMALISE = (
-    "builtin.module(func.func(stablehlo-legalize-composite-to-call{except=EXCEPT}),native-inline,symbol-dce,"
+    "builtin.module(func.func(stablehlo-legalize-composite-to-call{except=EXCEPT}),inline,native-inline,symbol-dce,"
     "func.func(chlo-legalize-to-stablehlo))"
 )
 
@@ -247,7 +249,7 @@ def _refuse_unreduced(program: Program) -> None:
     given = [(f"'{v.name}'", v.attributes.get("sdy.sharding"), function)
              for v in (*entry.arguments(function), *entry.results(function))]
     given += [("a constraint", op.attributes["sharding"], op)
-              for op in operations(function) if op.name in ("sdy.sharding_constraint", "sdy.reshard")]
+              for op in named(function, frozenset({"sdy.sharding_constraint", "sdy.reshard"}))]
     for title, attr, op in given:
         if attr is not None and list(_mlir.sdy.TensorShardingAttr(attr).unreduced_axes):
             raise program.error(f"{title} is unreduced, which cannot be partitioned here; shlo shard passes it on", op)
