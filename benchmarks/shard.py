@@ -6,8 +6,8 @@
 The first dimension of every argument is put over a mesh of 4 x 2. All is CPU time, that of the worker process included.
 `native` is what a process spends that does nothing of ours: it parses the text, runs `sdy-propagation-pipeline` in
 place and prints. `ours` is what `annotate` and `propagate` (rules, correction, checks, the trip to the worker) take
-beyond that pipeline. With ``--growth`` the same is measured on programs of the given numbers of ops, with what other commands
-take: linear work keeps its microseconds for an op.
+beyond that pipeline. With ``--growth`` the same is measured on programs of the given numbers of ops, with what other
+commands take: linear work keeps its microseconds for an op.
 """
 
 from __future__ import annotations
