@@ -13,7 +13,7 @@ Operations without a rule get one; which and why stands in `op_rule_table`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from passes import _mlir
@@ -76,9 +76,12 @@ func.func @main(%a: tensor<8x8xf32>) -> (tensor<4x8xf32>, tensor<8x8xf32>) {
 """  # noqa: E501
     gather_from_shards: bool = option(False, "the lowering can gather from a dimension that is sharded")
     scatter_into_shards: bool = option(False, "the lowering can scatter into a dimension that is sharded")
+    slice_from_shards: bool = option(False, "the lowering can do so for a dynamic_slice")
+    update_into_shards: bool = option(False, "the lowering can do so for a dynamic_update_slice")
+    complete_by_region: bool = option(False, "the lowering can complete partial results by the region of the op")
 
     def run(self, module: Any, counters: Counters) -> None:
-        support = Support(self.gather_from_shards, self.scatter_into_shards)
+        support = Support(**asdict(self))
         for op in operations(module, without=SETTLED):
             attributes = op.attributes
             given = attributes.get(RULE)
@@ -104,7 +107,7 @@ def pipeline(support: Support | None = None, *, conservative: bool = False) -> s
     """
     support = support or Support()
     options = "{conservative-propagation=true}" if conservative else ""
-    correct = CorrectShardingRules(support.gather_from_shards, support.scatter_into_shards)
+    correct = CorrectShardingRules(**asdict(support))
     return f"func.func(sdy-populate-op-sharding-rules{options}),{correct.to_text()}"
 
 
