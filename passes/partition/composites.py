@@ -10,6 +10,7 @@ which are left to the collectives behind the composite.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -138,15 +139,47 @@ def _take_off_sums(function: Any, mesh: Mesh, reduced: Axes) -> bool:
     """Returns summands where ``function`` returns their sums over ``reduced``; whether all its results are such."""
     groups = {frozenset(group) for group in mesh.groups(reduced)}
     terminator = list(function.regions[0].blocks[0].operations)[-1].operation
-    for i, value in enumerate(list(terminator.operands)):
-        if isinstance(value.owner, _mlir.ir.Block):
+    for value in list(terminator.operands):
+        op = _summing(value)
+        if op is None or not _is_sum_over(op, groups):
             return False
-        op = value.owner.operation
-        if not _is_sum_over(op, groups) or len(list(value.uses)) > 1:
-            return False
-        terminator.operands[i] = op.operands[0]
+        op.results[0].replace_all_uses_with(op.operands[0])
         op.erase()
     return True
+
+
+def _summing(value: Any) -> Any:
+    """The op whose sum ``value`` is but for elements that are left out, perhaps in another shape; ``None`` without one.
+
+    Adding over devices and leaving out the same elements on each of them may be done in either order.
+    """
+    while len(list(value.uses)) == 1 and not isinstance(value.owner, _mlir.ir.Block):
+        op = value.owner.operation
+        if op.name in _MOVES:
+            value = op.operands[0]
+        elif op.name == "stablehlo.select" and _sums_to_itself(op.operands[2]):
+            value = op.operands[1]
+        else:
+            return op
+    return None
+
+
+# What has each element of its operand once.
+_MOVES = frozenset({"stablehlo.reshape", "stablehlo.transpose"})
+
+
+def _sums_to_itself(value: Any) -> bool:
+    """Whether ``value`` is a constant of one number that added to itself is itself: zero, infinite, or NaN."""
+    ir = _mlir.ir
+    if isinstance(value.owner, ir.Block) or value.owner.operation.name != "stablehlo.constant":
+        return False
+    dense = value.owner.operation.attributes["value"]
+    if not isinstance(dense, ir.DenseElementsAttr) or not dense.is_splat:
+        return False
+    splat = dense.get_splat_value()
+    if not isinstance(splat, ir.FloatAttr):
+        return isinstance(splat, ir.IntegerAttr) and int(splat.value) == 0
+    return math.isnan(splat.value) or splat.value + splat.value == splat.value
 
 
 def _is_sum_over(op: Any, groups: set[frozenset[int]]) -> bool:

@@ -16,12 +16,14 @@ is lowered (`dissolve`): one value inside may be two results that lie differentl
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
 from passes.partition.shardings import MANUAL, Axes, manual_axes
 from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import MARKS
+from passes.program.entry import symbol_name
 from passes.program.read import Program
 from passes.program.splice import splice
 from passes.program.walk import named, operations
@@ -137,11 +139,11 @@ def settle(program: Program) -> None:
     if mesh is None:
         return
     idle = []
-    for op in operations(program.module):
+    for op, place in _with_decompositions(program.module):
         objection = _OBJECTIONS.get(op.name)
         if objection is _exchange and _moves_nothing(op, mesh):
             idle.append(op)
-        elif objection is not None and (reason := objection(op, mesh)):
+        elif objection is not None and (reason := objection(op, mesh, _axes_around(place))):
             raise program.error(f"cannot partition '{op.name}': {reason}", op)
     for op in idle:
         for result, operand in zip(op.results, op.operands, strict=True):
@@ -149,9 +151,28 @@ def settle(program: Program) -> None:
         op.erase()
 
 
-def _exchange(op: Any, mesh: Mesh) -> str:
+def _with_decompositions(module: Any) -> Iterator[tuple[Any, Any]]:
+    """The ops of ``module``, each with the op whose place in the program is also its own.
+
+    A composite that stays whole stands for its decomposition, which is a function of its own, once for each composite.
+    """
+    ir = _mlir.ir
+    kept = [op for op in operations(module) if op.name == "stablehlo.composite"]
+    bodies: dict[str, list[Any]] = {ir.FlatSymbolRefAttr(op.attributes["decomposition"]).value: [] for op in kept}
+    for view in module.body.operations:
+        function = view.operation
+        within = bodies.get(symbol_name(function)) if function.name == "func.func" else None
+        if within is None:
+            yield from ((op, op) for op in operations(function))
+        else:
+            within += operations(function)
+    for op in kept:
+        inside = bodies[ir.FlatSymbolRefAttr(op.attributes["decomposition"]).value]
+        yield from ((inner, op) for inner in inside if inner.name in _OBJECTIONS)
+
+
+def _exchange(op: Any, mesh: Mesh, manual: frozenset[str] | None) -> str:
     """A collective of the program exchanges data along manual axes only."""
-    manual = _axes_around(op)
     if manual is None:
         return "it moves data between devices and does not stand in a manual computation"
     if not _names_devices(op):
@@ -168,9 +189,8 @@ def _exchange(op: Any, mesh: Mesh) -> str:
     return ""
 
 
-def _place(op: Any, mesh: Mesh) -> str:
+def _place(op: Any, mesh: Mesh, manual: frozenset[str] | None) -> str:
     """Devices that hold the same part would see different numbers unless every axis is manual."""
-    manual = _axes_around(op)
     if manual is None:
         return "it tells devices apart and does not stand in a manual computation"
     free = [name for name, size in mesh.axes if size > 1 and name not in manual]

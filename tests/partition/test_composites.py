@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from passes.errors import UserError
 from passes.execute.verify import verify
 from passes.partition.partition import Report, partition
 from passes.program.read import Program, parse
@@ -68,6 +69,37 @@ def test_sums_of_the_rule_are_completed_behind_the_composite() -> None:
     assert "tensor<8x4xf32>, tensor<4x2xf32>) -> tensor<8x2xf32>" in inside
     assert "all_reduce" not in inside
     assert not report.replicated
+
+
+MASKED = """%c = stablehlo.constant dense<NUMBER> : tensor<4x8xf32>
+  %i = stablehlo.iota dim = 0 : tensor<4x8xi32>
+  %z = stablehlo.constant dense<2> : tensor<4x8xi32>
+  %p = stablehlo.compare EQ, %i, %z : (tensor<4x8xi32>, tensor<4x8xi32>) -> tensor<4x8xi1>
+  %1 = stablehlo.transpose %0, dims = [1, 0] : (tensor<8x4xf32>) -> tensor<4x8xf32>
+  %2 = stablehlo.select %p, %1, %c : tensor<4x8xi1>, tensor<4x8xf32>
+  %3 = stablehlo.transpose %2, dims = [1, 0] : (tensor<4x8xf32>) -> tensor<8x4xf32>
+  return %3 : tensor<8x4xf32>"""
+
+
+def test_sums_of_which_elements_are_left_out_are_completed_behind_too() -> None:
+    """What is left out is zero on every device, and so is its sum."""
+    rules = CONTRACTED.replace("['x', 'y']", "['x', '']") + MATMUL
+    text, report = partitioned(MODULE.replace("INSIDE", MASKED.replace("NUMBER", "0.0")), rules)
+    assert [(t.kind, t.axes, t.count) for t in report.traffic] == [("all_reduce", ("x",), 2)]
+    assert "all_reduce" not in text[text.index("func.func private") :]
+
+
+@pytest.mark.parametrize("number", ["1.0", "dense"])
+def test_other_elements_in_the_place_of_sums_are_not(number: str) -> None:
+    """One on every device would be four in the sum."""
+    module = MODULE.replace("INSIDE", MASKED.replace("NUMBER", "1.0"))
+    if number == "dense":
+        module = module.replace("%c = stablehlo.constant dense<1.0> :", "%c = stablehlo.iota dim = 1 :")
+    rules = CONTRACTED.replace("['x', 'y']", "['x', '']") + MATMUL
+    _, report = partitioned(module, rules)
+    assert {r.reason for r in report.replicated} == {
+        "its decomposition @mm does not end in the sum that its rule speaks of"
+    }
 
 
 def test_a_decomposition_that_does_more_than_sum_is_replicated() -> None:
@@ -221,3 +253,46 @@ def test_a_kernel_of_the_cpu_runs_on_each_devices_part() -> None:
     text, report = partitioned(CHOLESKY, BATCHES)
     assert not report.traffic
     assert "(tensor<2x3x3xf32>) -> (tensor<2x3x3xf32>, tensor<2xi32>)" in text
+
+
+TALKING = """
+func.func private @sum(%a: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = "stablehlo.all_reduce"(%a) <{replica_groups = dense<[[0, 1, 2, 3, 4, 5, 6, 7]]> : tensor<1x8xi64>,
+    channel_handle = #stablehlo.channel_handle<handle = 9, type = 1>, use_global_device_ids}> ({
+  ^bb0(%l: tensor<f32>, %r: tensor<f32>):
+    %1 = stablehlo.add %l, %r : tensor<f32>
+    stablehlo.return %1 : tensor<f32>
+  }) : (tensor<4xf32>) -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+sdy.mesh @mesh = <["x"=4, "y"=2]>
+func.func @main(%a: tensor<32xf32>) -> tensor<4xf32> {
+  %0 = sdy.manual_computation(%a) in_shardings=[<@mesh, [{"x", "y"}]>] out_shardings=[<@mesh, [{}]>]
+      manual_axes={AXES} (%b: tensor<4xf32>) {
+    %1 = stablehlo.composite "my.sum" %b {decomposition = @sum, sdy.sharding_rule =
+      #sdy.op_sharding_rule<([i])->([i]) {i=4}, custom>} : (tensor<4xf32>) -> tensor<4xf32>
+    sdy.return %1 : tensor<4xf32>
+  } : (tensor<32xf32>) -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+"""
+
+
+def test_devices_may_talk_in_a_composite_of_a_manual_computation() -> None:
+    text = TALKING.replace("AXES", '"x", "y"')
+    original, program = parse(text, "m.mlir"), parse(text, "m.mlir")
+    report = partition(program)
+    assert 'stablehlo.composite "my.sum"' in to_text(program.module)
+    check(original, program, report)
+
+
+def test_devices_may_not_talk_in_any_other_composite() -> None:
+    head, _, tail = TALKING.partition("func.func @main")
+    text = head + """func.func @main(%b: tensor<4xf32>) -> tensor<4xf32> {
+    %1 = stablehlo.composite "my.sum" %b {decomposition = @sum, sdy.sharding_rule =
+      #sdy.op_sharding_rule<([i])->([i]) {i=4}, custom>} : (tensor<4xf32>) -> tensor<4xf32>
+    return %1 : tensor<4xf32>
+}"""
+    assert tail
+    with pytest.raises(UserError, match="moves data between devices and does not stand in a manual computation"):
+        partition(parse(text, "m.mlir"))
