@@ -27,6 +27,7 @@ OWN_PASSES = {
     "moe-import-ops": "passes.moe.import_ops:ImportOps",
     "moe-export-ops": "passes.moe.export_ops:ExportOps",
     "moe-expert-parallel": "passes.moe.expert_parallel:ExpertParallel",
+    "moe-sparsify": "passes.moe.sparsify:Sparsify",
     "delay-reductions": "passes.partition.delay_reductions:DelayReductions",
     "hoist-gathers": "passes.partition.hoist_gathers:HoistGathers",
     "merge-collectives": "passes.partition.merge_collectives:MergeCollectives",

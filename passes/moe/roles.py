@@ -1,0 +1,142 @@
+"""Which dimensions of a value are experts and which are tokens, followed from a value back to what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.program.types import shape_of
+
+# For each dimension: "e" (experts), "t" (tokens), "k" (slots of a token), or nothing.
+Roles = tuple[str, ...]
+NONE = ""
+
+
+def owner(value: Any) -> Any:
+    """The op that makes ``value``; ``None`` for an argument of a block."""
+    return None if isinstance(value.owner, _mlir.ir.Block) else value.owner.operation
+
+
+def ints(op: Any, key: str) -> list[int]:
+    """An attribute that is a list of numbers."""
+    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[key]))
+
+
+def through_broadcast(op: Any, roles: Roles) -> Roles:
+    """The roles of the operand of a ``broadcast_in_dim``: a dimension that is stretched has none."""
+    small, large = shape_of(op.operands[0]), shape_of(op.results[0])
+    dims = ints(op, "broadcast_dimensions")
+    return tuple(roles[d] if small[i] == large[d] else NONE for i, d in enumerate(dims))
+
+
+def through_transpose(op: Any, roles: Roles) -> Roles:
+    """The roles of the operand of a ``transpose``."""
+    found = [NONE] * len(roles)
+    for i, d in enumerate(ints(op, "permutation")):
+        found[d] = roles[i]
+    return tuple(found)
+
+
+def through_reshape(op: Any, roles: Roles) -> Roles | None:
+    """The roles of the operand of a ``reshape``, if dimensions that have one stay dimensions of their own."""
+    before, after = shape_of(op.operands[0]), shape_of(op.results[0])
+    found = [NONE] * len(before)
+    starts = {_product(before[:i]): i for i in range(len(before) - 1, -1, -1) if before[i] != 1}
+    for d, role in enumerate(roles):
+        if not role:
+            continue
+        i = starts.get(_product(after[:d]))
+        if i is None or before[i] != after[d]:
+            return None
+        found[i] = role
+    return tuple(found)
+
+
+def _product(sizes: Sequence[int]) -> int:
+    result = 1
+    for size in sizes:
+        result *= size
+    return result
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value that others are copies of, and the roles of its dimensions."""
+
+    value: Any
+    roles: Roles
+
+
+def behind(value: Any, roles: Roles, *, converts: bool = False) -> Found:
+    """What ``value`` is a copy of: broadcast, transposed, reshaped or, with ``converts``, converted."""
+    while (op := owner(value)) is not None:
+        if op.name == "stablehlo.broadcast_in_dim":
+            roles = through_broadcast(op, roles)
+        elif op.name == "stablehlo.transpose":
+            roles = through_transpose(op, roles)
+        elif op.name == "stablehlo.reshape" and (before := through_reshape(op, roles)) is not None:
+            roles = before
+        elif not (converts and op.name == "stablehlo.convert"):
+            break
+        value = op.operands[0]
+    return Found(value, roles)
+
+
+def is_zero(value: Any) -> bool:
+    """Whether ``value`` is zero everywhere, for certain."""
+    op = owner(behind(value, (NONE,) * value.type.rank).value)
+    if op is None or op.name != "stablehlo.constant":
+        return False
+    dense = op.attributes["value"]
+    if not isinstance(dense, _mlir.ir.DenseElementsAttr) or not dense.is_splat:
+        return False
+    splat = dense.get_splat_value()
+    return hasattr(splat, "value") and splat.value == 0
+
+
+def reducing(op: Any, kind: str) -> int | None:
+    """The only dimension that a ``reduce`` of one operand reduces with ``kind`` alone, from zero; else ``None``."""
+    if op.name != "stablehlo.reduce" or len(op.results) != 1 or not is_zero(op.operands[1]):
+        return None
+    inside = [view.operation.name for view in op.regions[0].blocks[0]]
+    dims = ints(op, "dimensions")
+    return dims[0] if inside == [kind, "stablehlo.return"] and len(dims) == 1 else None
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A ``dot_general`` with its dimension numbers: batching and contracting ones of either side, and the free ones."""
+
+    op: Any
+    batch: tuple[list[int], list[int]]
+    contract: tuple[list[int], list[int]]
+
+    def free(self, side: int) -> list[int]:
+        """The dimensions of one operand that are neither batching nor contracting."""
+        taken = {*self.batch[side], *self.contract[side]}
+        return [d for d in range(self.op.operands[side].type.rank) if d not in taken]
+
+    def sources(self) -> list[tuple[int | None, int | None]]:
+        """For each dimension of the result the dimension of the left and of the right operand that it is."""
+        both: list[tuple[int | None, int | None]] = [*zip(*self.batch, strict=True)]
+        return [*both, *((d, None) for d in self.free(0)), *((None, d) for d in self.free(1))]
+
+    def operand_roles(self, roles: Roles) -> tuple[Roles, Roles]:
+        """The roles of the operands' dimensions, from those of the result's."""
+        sides = [[NONE] * self.op.operands[side].type.rank for side in (0, 1)]
+        for role, dims in zip(roles, self.sources(), strict=True):
+            for side, d in enumerate(dims):
+                if d is not None:
+                    sides[side][d] = role
+        return tuple(sides[0]), tuple(sides[1])
+
+
+def dot_of(op: Any) -> Dot:
+    """The dimension numbers of a ``dot_general``."""
+    numbers = _mlir.stablehlo.DotDimensionNumbers(op.attributes["dot_dimension_numbers"])
+    return Dot(
+        op, (list(numbers.lhs_batching_dimensions), list(numbers.rhs_batching_dimensions)),
+        (list(numbers.lhs_contracting_dimensions), list(numbers.rhs_contracting_dimensions)),
+    )

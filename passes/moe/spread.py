@@ -1,0 +1,160 @@
+"""Recognises the matrix that a dense layer weighs its experts with: weights [T,K] spread over experts by their numbers.
+
+  matrix[t, e] = sum over k of weights[t, k] * (indices[t, k] == e)
+
+as front ends write it: a one-hot of the indices times the weights, summed over slots; a select instead of the product;
+or a dot. What else multiplies or adds to it is not recognised. Nothing has to be known about the indices: experts named
+twice count twice, numbers beyond the experts count for nothing, here and in the sparse form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from passes import _mlir
+from passes.moe.roles import (
+    NONE,
+    Found,
+    Roles,
+    behind,
+    dot_of,
+    is_zero,
+    owner,
+    reducing,
+    through_broadcast,
+    through_reshape,
+    through_transpose,
+)
+from passes.program.types import shape_of
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Weights and indices, both [T,K], and the roles of the dimensions of the value that they were found behind."""
+
+    weights: Any
+    indices: Any
+    roles: Roles
+
+
+def spread(value: Any) -> Spread | None:
+    """The weights and indices that ``value`` is made of, each of its dimensions tokens, experts, or a copy."""
+    return _spread(value, tuple(str(d) for d in range(value.type.rank)), value.type.rank)
+
+
+def _spread(value: Any, roles: Roles, rank: int) -> Spread | None:
+    """As `spread`; ``roles`` are the numbers of the outer value's dimensions."""
+    while (op := owner(value)) is not None:
+        if op.name == "stablehlo.broadcast_in_dim":
+            roles = through_broadcast(op, roles)
+        elif op.name == "stablehlo.transpose":
+            roles = through_transpose(op, roles)
+        elif op.name == "stablehlo.reshape":
+            before = through_reshape(op, tuple(r if shape_of(op.results[0])[d] != 1 else NONE
+                                               for d, r in enumerate(roles)))
+            if before is None:
+                return None
+            roles = before
+        else:
+            break
+        value = op.operands[0]
+    if op is None:
+        return None
+    found = _of_reduce(op) or _of_dot(op)
+    if found is None:
+        return None
+    weights, indices, inner = found
+    outer = [NONE] * rank
+    for role, number in zip(inner, roles, strict=True):
+        if number:
+            outer[int(number)] = role
+    return Spread(weights, indices, tuple(outer)) if {"t", "e"} <= set(outer) else None
+
+
+_Parts = tuple[Any, Any, Roles]
+
+
+def _of_reduce(op: Any) -> _Parts | None:
+    """reduce(one-hot * weights) or reduce(select(one-hot, weights, 0)) over slots."""
+    slot = reducing(op, "stablehlo.add")
+    made = owner(op.operands[0]) if slot is not None else None
+    if made is None or slot is None:
+        return None
+    if made.name == "stablehlo.multiply":
+        pairs = [(made.operands[0], made.operands[1]), (made.operands[1], made.operands[0])]
+    elif made.name == "stablehlo.select" and is_zero(made.operands[2]):
+        pairs = [(made.operands[0], made.operands[1])]
+    else:
+        return None
+    for hot, weights in pairs:
+        indices = one_hot(hot, slot)
+        if indices is None:
+            continue
+        weighed = behind(weights, indices.roles)
+        if _is_table(weighed):
+            return weighed.value, indices.value, tuple(r for d, r in enumerate(indices.roles) if d != slot)
+    return None
+
+
+def _of_dot(op: Any) -> _Parts | None:
+    """dot(weights [T,K], one-hot [T,K,E]) over slots, either side first."""
+    if op.name != "stablehlo.dot_general":
+        return None
+    dot = dot_of(op)
+    if len(dot.contract[0]) != 1 or len(dot.batch[0]) != 1:
+        return None
+    for side in (0, 1):
+        hot, weights = op.operands[side], op.operands[1 - side]
+        indices = one_hot(hot, dot.contract[side][0])
+        if indices is None or indices.roles[dot.batch[side][0]] != "t" or weights.type.rank != 2:
+            continue
+        roles = tuple("t" if d == dot.batch[1 - side][0] else "k" for d in range(2))
+        weighed = behind(weights, roles)
+        if _is_table(weighed):
+            return weighed.value, indices.value, ("t", "e")
+    return None
+
+
+@dataclass(frozen=True)
+class _Hot:
+    """A one-hot: the indices, and the roles of the one-hot's dimensions."""
+
+    value: Any
+    roles: Roles
+
+
+def one_hot(value: Any, slot: int) -> _Hot | None:
+    """The indices [T,K] that ``value``, of three dimensions of which ``slot`` is K, is a one-hot of."""
+    if value.type.rank != 3:
+        return None
+    op = owner(value)
+    while op is not None and op.name == "stablehlo.convert":
+        op = owner(op.operands[0])
+    if op is None or op.name != "stablehlo.compare":
+        return None
+    direction = _mlir.stablehlo.ComparisonDirectionAttr(op.attributes["comparison_direction"]).value
+    if direction != "EQ":
+        return None
+    for numbers, counted in ((op.operands[0], op.operands[1]), (op.operands[1], op.operands[0])):
+        for expert in (d for d in range(3) if d != slot):
+            roles = tuple("k" if d == slot else "e" if d == expert else "t" for d in range(3))
+            found = behind(numbers, roles, converts=True)
+            if _counts(counted, expert) and _is_table(found):
+                return _Hot(found.value, roles)
+    return None
+
+
+def _counts(value: Any, dim: int) -> bool:
+    """Whether ``value`` counts 0, 1, ... along ``dim`` and is the same along all others."""
+    found = behind(value, tuple("e" if d == dim else NONE for d in range(value.type.rank)), converts=True)
+    op = owner(found.value)
+    if op is None or op.name != "stablehlo.iota":
+        return False
+    return bool(found.roles[_mlir.ir.IntegerAttr(op.attributes["iota_dimension"]).value] == "e")
+
+
+def _is_table(found: Found) -> bool:
+    """Whether a value has tokens and slots, in this order, and nothing else."""
+    return tuple(found.roles) == ("t", "k")
+
