@@ -9,9 +9,15 @@ from typing import Any
 from passes import _mlir
 from passes.program.types import shape_of
 
-# For each dimension: "e" (experts), "t" (tokens), "k" (slots of a token), or nothing.
+# For each dimension: "e" (experts), "t0", "t1", ... (tokens, of a batch and of a sequence, say), "k" (slots of a
+# token), or nothing.
 Roles = tuple[str, ...]
 NONE = ""
+
+
+def tokens(count: int) -> Roles:
+    """The roles of ``count`` token dimensions."""
+    return tuple(f"t{i}" for i in range(count))
 
 
 def owner(value: Any) -> Any:

@@ -17,6 +17,7 @@ token did not select computes an infinity or NaN for it, which the dense layer s
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -39,7 +40,9 @@ from passes.moe.roles import (
     NONE,
     Dot,
     Roles,
+    behind,
     dot_of,
+    ints,
     owner,
     reducing,
     through_broadcast,
@@ -56,18 +59,15 @@ _SUM, _PRODUCT, _DOT = "stablehlo.reduce", "stablehlo.multiply", "stablehlo.dot_
 
 @dataclass(frozen=True)
 class Layer:
-    """A dense layer that was found: where its sum over experts stands, and why it was left, or nothing."""
+    """A layer that was found: where its sum over experts (or the copy of its weights) stands, and why it was left."""
 
     where: Where | None
-    experts: int
-    chosen: int
-    tokens: int
+    what: str
     reason: str = ""
 
     def __str__(self) -> str:
-        what = f"{self.tokens} tokens, {self.chosen} of {self.experts} experts"
         fate = f"left: {self.reason}" if self.reason else "made sparse"
-        return f"{self.where or 'note'}: dense mixture of experts ({what}) {fate}"
+        return f"{self.where or 'note'}: {self.what} {fate}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Sparsify(Pass):
     statistics: ClassVar[tuple[Statistic, ...]] = (
         Statistic("layers", "dense layers made sparse"),
         Statistic("products", "products made sparse"),
-        Statistic("left", "dense layers left as they are", changes=False),
+        Statistic("left", "layers found and left as they are", changes=False),
     )
     before: ClassVar[str] = """\
 func.func @main(%x: tensor<5x4xf32>, %w: tensor<3x4x6xf32>, %weights: tensor<5x2xf32>, %indices: tensor<5x2xi32>)
@@ -221,11 +221,13 @@ def sparsify(module: Any, counters: Counters) -> list[Layer]:
         dense = _dense(anchor)
         if dense is None:
             continue
-        about = (dense.where, dense.experts, dense.chosen, dense.tokens)
+        where, what = dense.where, dense.what
         reason = _Rewriting(dense, decompositions, counters, pending).run()
         counters.add("left" if reason else "layers")
-        found.append(Layer(*about, reason))
-    return found
+        found.append(Layer(where, what, reason))
+    copied = _copying(module)
+    counters.add("left", len(copied))
+    return found + copied
 
 
 # -- finding -----------------------------------------------------------------------------------------------------------
@@ -263,12 +265,20 @@ class _Dense:
         return int(self.summands.type.shape[self.roles.index("e")])
 
     @property
+    def what(self) -> str:
+        return f"dense mixture of experts ({self.tokens} tokens, {self.chosen} of {self.experts} experts)"
+
+    @property
     def tokens(self) -> int:
-        return int(self.summands.type.shape[self.roles.index("t")])
+        return math.prod(self.token_sizes)
+
+    @property
+    def token_sizes(self) -> tuple[int, ...]:
+        return tuple(self.summands.type.shape[self.roles.index(role)] for role in self.spread.tokens)
 
     @property
     def chosen(self) -> int:
-        return int(self.spread.indices.type.shape[1])
+        return int(self.spread.indices.type.shape[-1])
 
 
 def _dense(anchor: Any) -> _Dense | None:
@@ -290,18 +300,50 @@ def _dense(anchor: Any) -> _Dense | None:
 def _of_dot(anchor: Any) -> _Dense | None:
     """dot(summands, matrix): tokens are batched, experts contracted."""
     dot = dot_of(anchor)
-    if len(dot.batch[0]) != 1 or len(dot.contract[0]) != 1:
+    if not dot.batch[0] or len(dot.contract[0]) != 1:
         return None
     for side in (0, 1):
         matrix, other = anchor.operands[side], 1 - side
-        if matrix.type.rank != 2 or (weights := spread(matrix)) is None:
+        if dot.free(side) or (weights := spread(matrix)) is None or weights.roles[dot.contract[side][0]] != "e":
             continue
-        if weights.roles[dot.contract[side][0]] != "e":
-            continue
-        roles = tuple("t" if d == dot.batch[other][0] else "e" if d == dot.contract[other][0] else NONE
-                      for d in range(anchor.operands[other].type.rank))
-        return _Dense(anchor, anchor, other, roles, [dot.batch[other][0], *dot.free(other)], weights)
+        roles = [NONE] * anchor.operands[other].type.rank
+        roles[dot.contract[other][0]] = "e"
+        for d, same in zip(dot.batch[other], dot.batch[side], strict=True):
+            roles[d] = weights.roles[same]
+        return _Dense(anchor, anchor, other, tuple(roles), [*dot.batch[other], *dot.free(other)], weights)
     return None
+
+
+def _copying(module: Any) -> list[Layer]:
+    """The layers that copy the weights of its expert for each slot of each token: one for each origin of indices."""
+    found: dict[Any, Layer] = {}
+    for op in named(module, frozenset({"stablehlo.gather"})):
+        if (origin := _copied_by(op)) is None:
+            continue
+        experts, slots = shape_of(op.operands[0])[0], shape_of(op.results[0])[0]
+        what = f"mixture of experts ({slots} slots of tokens, {experts} experts)"
+        found.setdefault(origin, Layer(_mlir.where_of(op.location), what, _COPIES))
+    return list(found.values())
+
+
+_COPIES = "each slot multiplies with a copy of its expert's weights, so what is not selected is not computed"
+
+
+def _copied_by(gather: Any) -> Any:
+    """The indices by which ``gather`` copies whole matrices that are each multiplied with a row of their own."""
+    numbers = _mlir.stablehlo.GatherDimensionNumbers(gather.attributes["dimension_numbers"])
+    whole = [1, *shape_of(gather.operands[0])[1:]]
+    if len(whole) != 3 or list(numbers.start_index_map) != [0] or list(numbers.collapsed_slice_dims) != [0]:
+        return None
+    if ints(gather, "slice_sizes") != whole or list(numbers.offset_dims) != [1, 2]:
+        return None
+    users = [use.owner.operation for use in gather.results[0].uses]
+    if not any(user.name == _DOT and 0 in [*dot_of(user).batch[0], *dot_of(user).batch[1]] for user in users):
+        return None
+    value = behind(gather.operands[1], (NONE,) * gather.operands[1].type.rank).value
+    op = owner(value)
+    # jax counts negative indices from the end.
+    return op.operands[2] if op is not None and op.name == "stablehlo.select" else value
 
 
 # -- proving -----------------------------------------------------------------------------------------------------------
@@ -312,12 +354,14 @@ class _Cone:
     """What computes the summands from what has no experts or no tokens: its ops, and its products by kind.
 
     Attributes:
+      tokens: The roles of tokens.
       inside: The ops whose results have both experts and tokens.
       first: Products of tokens with experts: the dot and the side that has the tokens.
       second: Products of each expert's own input: the dot, the side that has the input.
       roles: The roles of values with both.
     """
 
+    tokens: Roles
     inside: dict[Any, Any] = field(default_factory=dict)
     first: list[tuple[Dot, int]] = field(default_factory=list)
     second: list[tuple[Dot, int]] = field(default_factory=list)
@@ -328,7 +372,7 @@ class _Cone:
         pending = [(value, roles)]
         while pending:
             value, roles = pending.pop()
-            if not {"e", "t"} <= set(roles):
+            if not {"e", *self.tokens} <= set(roles):
                 continue
             if value in self.roles:
                 if self.roles[value] != roles:
@@ -367,18 +411,18 @@ class _Cone:
             return "a product has results of another element type than its operands"
         if "precision_config" in op.attributes and "HIGH" in str(op.attributes["precision_config"]):
             return "a product states a precision, which a sparse product cannot"
-        inputs = [side for side in (0, 1) if "t" in sides[side]]
+        inputs = [side for side in (0, 1) if set(self.tokens) & set(sides[side])]
         if len(inputs) != 1:
             return "a product has tokens on both sides"
-        side = inputs[0]
+        side, count = inputs[0], len(self.tokens)
         if "e" not in sides[1 - side] or op.operands[1 - side].type.rank != 3:
             return "a product is with something else than a matrix for each expert"
         if "e" in sides[side]:
-            if op.operands[side].type.rank != 3:
+            if op.operands[side].type.rank != count + 2:
                 return "a product has more dimensions than experts, tokens and what it contracts"
             self.second.append((dot, side))
             return [(op.operands[side], sides[side])]
-        if op.operands[side].type.rank != 2:
+        if op.operands[side].type.rank != count + 1:
             return "a product has more dimensions than tokens and what it contracts"
         self.first.append((dot, side))
         return []
@@ -447,8 +491,8 @@ class _Rewriting:
 
     def run(self) -> str:
         """Rewrites the layer, or says why not."""
-        dense, cone = self.dense, _Cone()
-        if dense.roles.count("e") != 1 or dense.roles.count("t") != 1 or dense.summands.type.rank != 3:
+        dense, cone = self.dense, _Cone(self.dense.spread.tokens)
+        if sorted(dense.roles) != sorted((NONE, "e", *cone.tokens)):
             return "its experts do not compute one vector for each token"
         reason = cone.grow(dense.summands, dense.roles)
         if reason:
@@ -486,9 +530,9 @@ class _Rewriting:
             make = self._maker(dot.op)
             x = dot.op.operands[side]
             if not is_second:
-                key = (x, dot.contract[side][0])
+                key = (x, self._sides(dot, side, wanted)[0])
                 if key not in dispatched:
-                    dispatched[key], metadata = self._dispatch(make, dot, side, indices, mapping)
+                    dispatched[key], metadata = self._dispatch(make, dot, side, wanted, indices, mapping)
                 x = dispatched[key]
             mask = mask if mask is not None else self._mask(make, metadata, x.type.element_type)
             value = self._product(make, dot, side, x, mask, wanted, is_second)
@@ -502,11 +546,19 @@ class _Rewriting:
     def _maker(self, op: Any) -> Maker:
         return Maker(_mlir.ir.InsertionPoint(op), op.location)
 
-    def _dispatch(self, make: Maker, dot: Dot, side: int, indices: Any, mapping: Any) -> tuple[Any, Any]:
+    def _sides(self, dot: Dot, side: int, roles: Roles) -> tuple[Roles, Roles]:
+        """The roles of the input's dimensions and of the weights'."""
+        both = dot.operand_roles(roles)
+        return both[side], both[1 - side]
+
+    def _dispatch(
+        self, make: Maker, dot: Dot, side: int, roles: Roles, indices: Any, mapping: Any
+    ) -> tuple[Any, Any]:
         """The tokens that a first product takes, [1,T,1,H], and the numbers of their experts, [1,T,1,K]."""
         x, contracted = dot.op.operands[side], dot.contract[side][0]
-        rows = make.transpose(x, [1 - contracted, contracted])
-        rows = make.reshape(rows, (self.dense.tokens, 1, 1, shape_of(rows)[1]))
+        own, _ = self._sides(dot, side, roles)
+        rows = make.transpose(x, [*(own.index(role) for role in self.dense.spread.tokens), contracted])
+        rows = make.reshape(rows, (self.dense.tokens, 1, 1, shape_of(rows)[-1]))
         shapes = [dispatched_shape(tuple(shape_of(v)), 1, shape_of(v)[3]) for v in (rows, indices)]
         found = self._composite(make, DISPATCH, [rows, indices, mapping], shapes, {"num_devices": 1, "cluster_axis": 0})
         return found[0], found[1]
@@ -521,42 +573,43 @@ class _Rewriting:
     def _product(self, make: Maker, dot: Dot, side: int, x: Any, mask: Any, roles: Roles, is_second: bool) -> Any:
         """The sparse product that stands for ``dot``, in its shape."""
         tokens, experts = self.dense.tokens, self.dense.experts
-        sides = dot.operand_roles(roles)
-        weights, expert = dot.op.operands[1 - side], sides[1 - side].index("e")
+        own, other = self._sides(dot, side, roles)
+        weights, expert = dot.op.operands[1 - side], other.index("e")
         inner = dot.contract[1 - side][0]
         (columns,) = (d for d in range(3) if d not in (expert, inner))
         matrices = make.transpose(weights, [expert, inner, columns])
         b = make.reshape(matrices, (1, *shape_of(matrices)))
         if is_second:
-            own = sides[side]
-            rows = make.transpose(x, [own.index("t"), own.index("e"), dot.contract[side][0]])
-            a = make.reshape(rows, (tokens, experts, 1, shape_of(rows)[2]))
+            order = [*(own.index(role) for role in self.dense.spread.tokens), own.index("e"), dot.contract[side][0]]
+            rows = make.transpose(x, order)
+            a = make.reshape(rows, (tokens, experts, 1, shape_of(rows)[-1]))
             masks = make.reshape(mask, (1, 1, tokens, experts))
         else:
             a, masks = x, make.reshape(mask, (1, tokens, 1, experts))
         shape = product_shape(tuple(shape_of(a)), tuple(shape_of(b)), is_second)
         attributes = {"is_input_a_sparse": is_second, "is_input_b_sparse": not is_second, "nnz": 0}
         (found,) = self._composite(make, SPARSE_MATMUL, [a, b, masks], [shape], attributes)
-        flat = make.reshape(found, (tokens, experts, shape[-1]))
-        order = [("t", "e", NONE).index(role) for role in roles]
-        return make.transpose(flat, order)
+        apart = make.reshape(found, (*self.dense.token_sizes, experts, shape[-1]))
+        return make.transpose(apart, [(*self.dense.spread.tokens, "e", NONE).index(role) for role in roles])
 
     def _combine(self, metadata: Any, mapping: Any) -> None:
         """Replaces the sum over experts by one over the slots of each token."""
         dense = self.dense
         make, roles = self._maker(dense.anchor), dense.roles
-        (hidden,) = (d for d, role in enumerate(roles) if not role)
-        y = make.transpose(dense.summands, [roles.index("e"), roles.index("t"), hidden])
-        size, chosen, tokens = shape_of(y)[2], dense.chosen, dense.tokens
+        names = dense.spread.tokens
+        y = make.transpose(dense.summands, [roles.index(role) for role in ("e", *names, NONE)])
+        size, chosen, tokens = shape_of(y)[-1], dense.chosen, dense.tokens
         y = make.reshape(y, (dense.experts, tokens, 1, size))
         attributes = {"num_devices": 1, "cluster_axis": 0, "num_experts_per_tok": chosen, "output_shard_dim": 1}
         shape = combined_shape(tuple(shape_of(y)), chosen, 1, 1)
         (combined,) = self._composite(make, COMBINE, [y, metadata, mapping], [shape], attributes)
         slots = make.reshape(combined, (chosen, tokens, size))
-        weights = make.transpose(make.convert(dense.spread.weights, y.type.element_type), [1, 0])
+        weights = make.reshape(make.convert(dense.spread.weights, y.type.element_type), (tokens, chosen))
+        weights = make.transpose(weights, [1, 0])
         total = make.reduce("add", make.binary("multiply", slots, make.broadcast(weights, shape_of(slots), (0, 1))), 0)
-        order = [0 if roles[d] == "t" else 1 for d in dense.kept]
-        dense.anchor.results[0].replace_all_uses_with(make.transpose(total, order))
+        apart = make.reshape(total, (*dense.token_sizes, size))
+        order = [(*names, NONE).index(roles[d]) for d in dense.kept]
+        dense.anchor.results[0].replace_all_uses_with(make.transpose(apart, order))
         self.counters.removed(dense.anchor, "turned into a sum over the selected experts")
         dense.anchor.erase()
 

@@ -2,9 +2,10 @@
 
   matrix[t, e] = sum over k of weights[t, k] * (indices[t, k] == e)
 
-as front ends write it: a one-hot of the indices times the weights, summed over slots; a select instead of the product;
-or a dot. What else multiplies or adds to it is not recognised. Nothing has to be known about the indices: experts named
-twice count twice, numbers beyond the experts count for nothing, here and in the sparse form.
+(T may be several dimensions) as front ends write it: a one-hot of the indices times the weights, summed over slots; a
+select instead of the product; or a dot. What else multiplies or adds to it is not recognised. Nothing has to be known
+about the indices: experts named twice count twice, numbers beyond the experts count for nothing, here and in the
+sparse form.
 """
 
 from __future__ import annotations
@@ -25,17 +26,26 @@ from passes.moe.roles import (
     through_broadcast,
     through_reshape,
     through_transpose,
+    tokens,
 )
 from passes.program.types import shape_of
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Weights and indices, both [T,K], and the roles of the dimensions of the value that they were found behind."""
+    """Weights and indices, both [T,K], and the roles of the dimensions of the value that they were found behind.
+
+    Dimensions of tokens are numbered as weights and indices have them.
+    """
 
     weights: Any
     indices: Any
     roles: Roles
+
+    @property
+    def tokens(self) -> Roles:
+        """The roles of tokens."""
+        return tokens(self.indices.type.rank - 1)
 
 
 def spread(value: Any) -> Spread | None:
@@ -69,7 +79,7 @@ def _spread(value: Any, roles: Roles, rank: int) -> Spread | None:
     for role, number in zip(inner, roles, strict=True):
         if number:
             outer[int(number)] = role
-    return Spread(weights, indices, tuple(outer)) if {"t", "e"} <= set(outer) else None
+    return Spread(weights, indices, tuple(outer)) if {"e", *inner} <= set(outer) else None
 
 
 _Parts = tuple[Any, Any, Roles]
@@ -102,17 +112,20 @@ def _of_dot(op: Any) -> _Parts | None:
     if op.name != "stablehlo.dot_general":
         return None
     dot = dot_of(op)
-    if len(dot.contract[0]) != 1 or len(dot.batch[0]) != 1:
+    if len(dot.contract[0]) != 1 or not dot.batch[0]:
         return None
     for side in (0, 1):
         hot, weights = op.operands[side], op.operands[1 - side]
         indices = one_hot(hot, dot.contract[side][0])
-        if indices is None or indices.roles[dot.batch[side][0]] != "t" or weights.type.rank != 2:
+        if indices is None or weights.type.rank != hot.type.rank - 1:
             continue
-        roles = tuple("t" if d == dot.batch[1 - side][0] else "k" for d in range(2))
-        weighed = behind(weights, roles)
-        if _is_table(weighed):
-            return weighed.value, indices.value, ("t", "e")
+        batch = [indices.roles[d] for d in dot.batch[side]]
+        roles = ["k"] * weights.type.rank
+        for role, d in zip(batch, dot.batch[1 - side], strict=True):
+            roles[d] = role
+        weighed = behind(weights, tuple(roles))
+        if _is_table(weighed) and "e" not in batch:
+            return weighed.value, indices.value, (*batch, "e")
     return None
 
 
@@ -125,20 +138,20 @@ class _Hot:
 
 
 def one_hot(value: Any, slot: int) -> _Hot | None:
-    """The indices [T,K] that ``value``, of three dimensions of which ``slot`` is K, is a one-hot of."""
-    if value.type.rank != 3:
-        return None
+    """The indices [T,K] that ``value``, whose dimension ``slot`` is K, is a one-hot of; tokens in its own order."""
+    rank = value.type.rank
     op = owner(value)
     while op is not None and op.name == "stablehlo.convert":
         op = owner(op.operands[0])
-    if op is None or op.name != "stablehlo.compare":
+    if op is None or op.name != "stablehlo.compare" or rank < 3:
         return None
     direction = _mlir.stablehlo.ComparisonDirectionAttr(op.attributes["comparison_direction"]).value
     if direction != "EQ":
         return None
     for numbers, counted in ((op.operands[0], op.operands[1]), (op.operands[1], op.operands[0])):
-        for expert in (d for d in range(3) if d != slot):
-            roles = tuple("k" if d == slot else "e" if d == expert else "t" for d in range(3))
+        for expert in (d for d in range(rank) if d != slot):
+            names = iter(tokens(rank - 2))
+            roles = tuple("k" if d == slot else "e" if d == expert else next(names) for d in range(rank))
             found = behind(numbers, roles, converts=True)
             if _counts(counted, expert) and _is_table(found):
                 return _Hot(found.value, roles)
@@ -156,5 +169,4 @@ def _counts(value: Any, dim: int) -> bool:
 
 def _is_table(found: Found) -> bool:
     """Whether a value has tokens and slots, in this order, and nothing else."""
-    return tuple(found.roles) == ("t", "k")
-
+    return found.roles == (*tokens(len(found.roles) - 1), "k")

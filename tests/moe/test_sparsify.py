@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from passes.execute.executor import Executor
+from passes.execute.verify import verify
 from passes.moe.layer_reference import layer
 from passes.moe.layers import Shape, module
 from passes.moe.sparsify import Layer, Sparsify, sparsify
@@ -148,6 +150,31 @@ def test_spellings(spelling: str) -> None:
     assert np.array_equal(got, want)
 
 
+def test_batch_and_sequence() -> None:
+    """JAX's einsum "bsh,ehf->ebsf" and back; the layer has two dimensions of tokens."""
+    text = inlined((Path(__file__).parents[2] / "examples/moe/forward.mlir").read_text())
+    program, found, counts = sparsified(text)
+    assert counts == {"layers": 1, "products": 3}
+    assert "(128 tokens, 2 of 8 experts) made sparse" in str(found[0])
+    report = verify(parse(text, "m"), program, inputs="exact")
+    assert report.ok and all(result.figures.bit_equal for result in report.results)
+    assert verify(parse(text, "m"), program).ok
+
+
+def test_a_train_step_is_left() -> None:
+    """The gradient reads what every expert computes."""
+    text = inlined((Path(__file__).parents[2] / "examples/moe/train_step.mlir").read_text())
+    _, found, counts = sparsified(text)
+    assert counts == {"left": 1}
+    assert found[0].reason == "what its experts compute is also used by a stablehlo.dot_general, as in a gradient"
+
+
+def inlined(text: str) -> str:
+    program = parse(text, "m.mlir")
+    runner.run(program, "builtin.module(inline)")
+    return to_text(program.module)
+
+
 def test_a_second_run_finds_nothing() -> None:
     program, _, _ = sparsified(EXAMPLE)
     before = to_text(program.module)
@@ -218,6 +245,56 @@ def test_other_sums_are_not_touched(case: str) -> None:
     program, found, counts = sparsified(text)
     assert not found and not counts
     assert to_text(program.module) == to_text(parse(text, "m").module)
+
+
+COPYING = """
+func.func @main(%x: tensor<10x4xf32>, %w: tensor<3x4x6xf32>, %v: tensor<3x6x4xf32>, %i: tensor<10xi32>)
+    -> tensor<10x4xf32> {
+  %zero = stablehlo.constant dense<0> : tensor<10xi32>
+  %three = stablehlo.constant dense<3> : tensor<10xi32>
+  %0 = stablehlo.compare LT, %i, %zero : (tensor<10xi32>, tensor<10xi32>) -> tensor<10xi1>
+  %1 = stablehlo.add %i, %three : tensor<10xi32>
+  %2 = stablehlo.select %0, %1, %i : tensor<10xi1>, tensor<10xi32>
+  %3 = stablehlo.broadcast_in_dim %2, dims = [0] : (tensor<10xi32>) -> tensor<10x1xi32>
+  %4 = "stablehlo.gather"(%w, %3) <{dimension_numbers = #stablehlo.gather<offset_dims = [1, 2], collapsed_slice_dims =
+    [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 4, 6>}>
+    : (tensor<3x4x6xf32>, tensor<10x1xi32>) -> tensor<10x4x6xf32>
+  %5 = stablehlo.dot_general %x, %4, batching_dims = [0] x [0], contracting_dims = [1] x [1]
+    : (tensor<10x4xf32>, tensor<10x4x6xf32>) -> tensor<10x6xf32>
+  %6 = "stablehlo.gather"(%v, %3) <{dimension_numbers = #stablehlo.gather<offset_dims = [1, 2], collapsed_slice_dims =
+    [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 6, 4>}>
+    : (tensor<3x6x4xf32>, tensor<10x1xi32>) -> tensor<10x6x4xf32>
+  %7 = stablehlo.dot_general %6, %5, batching_dims = [0] x [0], contracting_dims = [1] x [1]
+    : (tensor<10x6x4xf32>, tensor<10x6xf32>) -> tensor<10x4xf32>
+  return %7 : tensor<10x4xf32>
+}
+"""
+
+
+def test_copies_of_weights_for_each_slot_are_reported() -> None:
+    """As Hugging Face's models have it: one layer, though it copies two matrices."""
+    program, found, counts = sparsified(COPYING)
+    assert counts == {"left": 1}
+    assert str(found[0]).endswith(
+        "mixture of experts (10 slots of tokens, 3 experts) left: each slot multiplies with a copy of its expert's "
+        "weights, so what is not selected is not computed")
+    assert to_text(program.module) == to_text(parse(COPYING, "m").module)
+
+
+def test_other_gathers_are_not() -> None:
+    """An embedding's rows, multiplied with one matrix for all."""
+    text = """
+func.func @main(%w: tensor<3x4x6xf32>, %i: tensor<10x1xi32>, %m: tensor<6x6xf32>) -> tensor<10x4x6xf32> {
+  %0 = "stablehlo.gather"(%w, %i) <{dimension_numbers = #stablehlo.gather<offset_dims = [1, 2], collapsed_slice_dims =
+    [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 4, 6>}>
+    : (tensor<3x4x6xf32>, tensor<10x1xi32>) -> tensor<10x4x6xf32>
+  %1 = stablehlo.dot_general %0, %m, contracting_dims = [2] x [0]
+    : (tensor<10x4x6xf32>, tensor<6x6xf32>) -> tensor<10x4x6xf32>
+  return %1 : tensor<10x4x6xf32>
+}
+"""
+    _, found, counts = sparsified(text)
+    assert not found and not counts
 
 
 def test_layers_one_after_the_other() -> None:
