@@ -62,6 +62,22 @@ def test_tensor_parallel_experts() -> None:
     assert distance(per_device(program, report, given), layer(c, given["x"], given)) < CLOSE
 
 
+def test_several_layers_are_counted_one_by_one() -> None:
+    """Equal layers share their decompositions; each of them moves its own bytes."""
+    c, shape = SMALL["mixtral-8x7b"], Shape(16)
+    text = module("sparse", c, shape, layers=2)
+    program = on_mesh(text, MESH, {})
+    runner.run(program, "builtin.module(moe-expert-parallel{poison=true})")
+    report = partition(program)
+    counts = {(t.kind, t.axes): t.count for t in report.traffic}
+    ring = ("columns",)
+    assert counts == {("all_gather", ring): 4, ("reduce_scatter", ring): 2, ("all_reduce", ("rows",)): 2}
+    given = {"x": inputs(c, 16, 1)["x"]}
+    given |= {f"{n}.{name}": v for n in (0, 1) for name, v in inputs(c, 16, n).items() if name != "x"}
+    (want,) = RUN.run_global(parse(text, "whole.mlir"), list(given.values()))
+    assert distance(per_device(program, report, given), want) < CLOSE
+
+
 def test_the_front_ends_calls_come_out_and_go_in_again() -> None:
     """A per-device program in the front end's spelling, imported with its types of one device, computes the same."""
     c, shape = SMALL["kimi-k2"], Shape(8, reduction_size=2)
