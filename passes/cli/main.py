@@ -25,6 +25,7 @@ SUBCOMMANDS = {
     "verify": ("passes.cli.verify", "execute two programs and compare their results"),
     "bisect": ("passes.cli.bisect", "find the op, or the pass, at which a program starts to compute something else"),
     "lint": ("passes.cli.lint", "report what a program does and may not mean to, and change nothing"),
+    "moe": ("passes.cli.moe", "make dense mixture-of-experts layers sparse, and say which were found"),
     "run": ("passes.cli.run", "execute a program and describe its results"),
     "reduce": ("passes.cli.reduce", "make a program as small as it can be while a test still holds for it"),
     "passes": ("passes.cli.passes_command", "print the reference of all passes and their options"),

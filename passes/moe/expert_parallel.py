@@ -32,7 +32,7 @@ from passes.moe.composites import Decompositions, create, fail, moe_composites, 
 from passes.moe.decompose import Place
 from passes.moe.ops import COMBINE, DISPATCH, REMAP, SPARSE_MATMUL, Call, Type
 from passes.pipeline.base import Counters, Pass, Statistic, option
-from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_to_attr
+from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes, sharding_to_attr
 from passes.sharding.op_rules import RULE
 from passes.sharding.sharding_rule import encode
 
@@ -129,6 +129,7 @@ func.func private @all_to_all_dispatch(%arg0: tensor<2x1x1x8xf32>, %arg1: tensor
 }
 """
 
+    mesh: tuple[str, ...] = option((), "the mesh as AXIS=SIZE, major to minor, for a program that has none")
     experts: tuple[str, ...] = option((), "mesh axes the experts are split over, major to minor; all axes if not given")
     ring: str = option("", "the one of them along which devices exchange tokens; the last if not given")
     data: tuple[str, ...] = option((), "further axes that the tokens are split over")
@@ -160,8 +161,10 @@ func.func private @all_to_all_dispatch(%arg0: tensor<2x1x1x8xf32>, %arg1: tensor
     def _team(self, module: Any) -> tuple[str, Team]:
         """The module's mesh, by name, and what the options make of its axes."""
         named = {name: mesh for name, mesh in meshes(_Body(module)).items() if mesh.axes}
+        if not named and self.mesh:
+            named = self._new_mesh(module)
         if len(named) != 1:
-            raise UserError(f"moe-expert-parallel needs a module with one mesh; it has {len(named)}")
+            raise UserError(f"moe-expert-parallel needs a program with one mesh, or mesh=; it has {len(named)}")
         ((name, mesh),) = named.items()
         experts = self.experts or tuple(axis for axis, _ in mesh.axes if axis not in self.data)
         for axis in (*experts, *self.data, *([self.ring] if self.ring else [])):
@@ -173,6 +176,23 @@ func.func private @all_to_all_dispatch(%arg0: tensor<2x1x1x8xf32>, %arg1: tensor
         if ring not in experts:
             raise UserError(f"ring '{ring}' is none of the axes of the experts ({', '.join(experts)})")
         return name, Team(mesh, experts, ring, self.data)
+
+
+    def _new_mesh(self, module: Any) -> dict[str, Mesh]:
+        """Gives the module the mesh of the options."""
+        ir, context = _mlir.ir, _mlir.context()
+        axes: list[tuple[str, int]] = []
+        for text in self.mesh:
+            name, _, size = text.partition("=")
+            if not name or not size.isdigit() or int(size) < 1 or name in dict(axes):
+                given = ",".join(self.mesh)
+                raise UserError(f"mesh={given} is no list of axes with their sizes, as in rows=2,columns=4")
+            axes.append((name, int(size)))
+        mesh = Mesh(tuple(axes))
+        attributes = {"sym_name": ir.StringAttr.get("mesh", context), "mesh": mesh_to_attr(mesh)}
+        start = ir.InsertionPoint.at_block_begin(module.regions[0].blocks[0])
+        ir.Operation.create("sdy.mesh", attributes=attributes, loc=ir.Location.unknown(context), ip=start)
+        return {"mesh": mesh}
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,23 @@ def test_refused(case: str) -> None:
 
 def test_a_module_without_a_mesh_is_refused() -> None:
     program = parse(ROUND, "m.mlir")
-    with pytest.raises(UserError, match="moe-expert-parallel needs a module with one mesh; it has 0"):
+    with pytest.raises(UserError, match="moe-expert-parallel needs a program with one mesh, or mesh=; it has 0"):
         runner.run(program, "builtin.module(moe-expert-parallel)")
+
+
+def test_the_options_can_give_a_mesh() -> None:
+    text = module("sparse", SMALL["mixtral-8x7b"], Shape(8))
+    given, other = parse(text, "m.mlir"), on_mesh(text, MESH, {})
+    runner.run(given, "builtin.module(moe-expert-parallel{mesh=rows=2,columns=4})")
+    runner.run(other, "builtin.module(moe-expert-parallel)")
+    assert to_text(given.module) == to_text(other.module)
+
+
+@pytest.mark.parametrize("mesh", ["rows", "rows=0", "rows=x", "=2", "a=2,a=2"])
+def test_what_is_no_mesh_is_refused(mesh: str) -> None:
+    program = parse(ROUND, "m.mlir")
+    with pytest.raises(UserError, match=f"mesh={mesh} is no list of axes with their sizes, as in rows=2,columns=4"):
+        runner.run(program, f"builtin.module(moe-expert-parallel{{mesh={mesh}}})")
 
 
 def test_what_has_no_such_layer_stays() -> None:
