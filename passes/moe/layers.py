@@ -81,20 +81,20 @@ def module(form: Form, configuration: Configuration, shape: Shape, layers: int =
 
     One layer returns what it computes; of several each adds that to its input.
     """
-    functions = _Functions()
+    functions = Functions()
     w = Writer("main", public=True)
     x = w.argument((shape.tokens, configuration.hidden), shape.element, "x")
     for number in range(layers):
         prefix = f"layers[{number}]." if layers > 1 else ""
         given = {name: w.argument(size, shape.element, prefix + name)
                  for name, size in parameters(configuration).items()}
-        y = _Layer(w, configuration, shape, given, functions).write(form, x)
+        y = LayerWriter(w, configuration, shape, given, functions).write(form, x)
         x = w.binary("add", x, y) if layers > 1 else y
     return "\n".join([w.finish([x]), *functions.texts.values()])
 
 
 @dataclass
-class _Functions:
+class Functions:
     """The decompositions of one module."""
 
     texts: dict[str, str] = field(default_factory=dict)
@@ -111,14 +111,14 @@ class _Functions:
 
 
 @dataclass(frozen=True)
-class _Layer:
+class LayerWriter:
     """One layer being written."""
 
     w: Writer
     c: Configuration
     shape: Shape
     given: dict[str, Value]
-    functions: _Functions
+    functions: Functions
 
     def write(self, form: Form, x: Value) -> Value:
         """The layer's result [T,H] for ``x`` [T,H]."""
@@ -139,8 +139,8 @@ class _Layer:
             logits = w.binary("add", logits, self._rows(self.given["router_bias"], logits))
         if router.score == "selected":
             values, indices = w.top_k(logits, self.c.chosen)
-            return self._softmax(values), indices
-        scores = self._softmax(logits) if router.score == "softmax" else w.unary("logistic", logits)
+            return self.softmax(values), indices
+        scores = self.softmax(logits) if router.score == "softmax" else w.unary("logistic", logits)
         wanted = scores
         if router.correction:
             wanted = w.binary("add", scores, self._rows(self.given["correction_bias"], scores))
@@ -152,15 +152,16 @@ class _Layer:
             total = w.sum(weights, 1)
             if router.epsilon:
                 total = w.binary("add", total, w.full(total.shape, total.element, router.epsilon))
-            weights = w.binary("divide", weights, self._columns(total, weights))
+            weights = w.binary("divide", weights, self.columns(total, weights))
         if router.scale != 1:
             weights = w.binary("multiply", weights, w.full(weights.shape, weights.element, router.scale))
         return weights, indices
 
-    def _softmax(self, x: Value) -> Value:
+    def softmax(self, x: Value) -> Value:
+        """The softmax of each row."""
         w = self.w
-        powers = w.unary("exponential", w.binary("subtract", x, self._columns(w.max(x, 1), x)))
-        return w.binary("divide", powers, self._columns(w.sum(powers, 1), x))
+        powers = w.unary("exponential", w.binary("subtract", x, self.columns(w.max(x, 1), x)))
+        return w.binary("divide", powers, self.columns(w.sum(powers, 1), x))
 
     def _of_best_groups(self, scores: Value) -> Value:
         """``scores`` with zero for the experts of all but the best groups; the two best experts speak for a group."""
@@ -169,17 +170,17 @@ class _Layer:
         parts = w.reshape(scores, (tokens, groups, experts // groups))
         best, _ = w.top_k(parts, min(2, experts // groups))
         _, kept = w.top_k(w.sum(best, 2), self.c.router.kept_groups)
-        hot = w.any(self._hot(kept, groups), 1)
+        hot = w.any(self.hot(kept, groups), 1)
         mask = w.reshape(w.broadcast(hot, parts.shape, (0, 1)), scores.shape)
         return w.select(mask, scores, w.full(scores.shape, scores.element, 0))
 
     def _picked(self, scores: Value, indices: Value) -> Value:
         """``scores[t, indices[t, k]]``."""
-        w, hot = self.w, self._hot(indices, scores.shape[1])
+        w, hot = self.w, self.hot(indices, scores.shape[1])
         spread = w.broadcast(scores, hot.shape, (0, 2))
         return w.sum(w.select(hot, spread, w.full(hot.shape, scores.element, 0)), 2)
 
-    def _hot(self, indices: Value, count: int) -> Value:
+    def hot(self, indices: Value, count: int) -> Value:
         """[T,K,count]: where the last index is ``indices[t, k]``."""
         w, grid = self.w, (*indices.shape, count)
         return w.compare("EQ", w.broadcast(indices, grid, (0, 1)), w.iota(grid, 2))
@@ -189,7 +190,7 @@ class _Layer:
     def _dense(self, x: Value, weights: Value, indices: Value) -> Value:
         """Every expert on every token, weighed."""
         w, c = self.w, self.c
-        hot = self._hot(indices, c.experts)
+        hot = self.hot(indices, c.experts)
         spread = w.select(hot, w.broadcast(weights, hot.shape, (0, 1)), w.full(hot.shape, weights.element, 0))
         by_expert = w.transpose(w.sum(spread, 1), (1, 0))
         products = [w.transpose(w.dot(m, x, ((1,), (1,))), (0, 2, 1)) for m in self._first()]
@@ -205,23 +206,23 @@ class _Layer:
         t, h, k, e = shape.padded, c.hidden, c.chosen, c.experts
         mapping = w.full((1, 1, e, 1), "i32", 1)
         rows = [w.reshape(v, (t, 1, 1, n)) for v, n in ((x, h), (indices, k))]
-        dispatched, metadata = self._op(
+        dispatched, metadata = self.op(
             DISPATCH, [*rows, mapping],
             [Type(dispatched_shape(v.shape, 1, v.shape[3]), v.element) for v in rows],
             {"num_devices": 1, "cluster_axis": 0},
         )
         blocks, size = t // shape.reduction_size, shape.reduction_size
-        first, second = self._masks(metadata, mapping, blocks, size)
+        first, second = self.masks(metadata, mapping, blocks, size)
         tokens = w.reshape(dispatched, (1, blocks, size, h))
-        products = [self._product(tokens, m, first, a_sparse=False) for m in self._first()]
+        products = [self.product(tokens, m, first, a_sparse=False) for m in self._first()]
         # [1, blocks, 1, E, R, N] -> [blocks, E, R, N]
         products = [w.reshape(p, (blocks, e, size, p.shape[5])) for p in products]
         hidden = self._activate(*self._gate_and_up(products, 1))
-        y = self._product(hidden, self._second(), second, a_sparse=True)
+        y = self.product(hidden, self._second(), second, a_sparse=True)
         if c.biases:
             y = w.binary("add", y, w.broadcast(self.given["down_bias"], y.shape, (1, 3)))
         by_expert = w.reshape(w.transpose(y, (1, 0, 2, 3)), (e, t, 1, h))
-        combined, = self._op(
+        combined, = self.op(
             COMBINE, [by_expert, metadata, mapping], [Type(combined_shape(by_expert.shape, k, 1, 1), y.element)],
             {"num_devices": 1, "cluster_axis": 0, "num_experts_per_tok": k, "output_shard_dim": 1},
         )
@@ -237,22 +238,23 @@ class _Layer:
         is_real = w.compare("LT", w.iota(indices.shape, 0), w.full(indices.shape, "i32", tokens))
         return w.select(is_real, indices, w.full(indices.shape, "i32", self.c.experts))
 
-    def _masks(self, metadata: Value, mapping: Value, blocks: int, size: int) -> tuple[Value, Value]:
+    def masks(self, metadata: Value, mapping: Value, blocks: int, size: int) -> tuple[Value, Value]:
         """The masks of the first and the second product: [1,blocks,1,E] and [1,1,blocks,E]."""
         w, e, t = self.w, self.c.experts, metadata.shape[1]
-        hot = w.any(self._hot(w.reshape(metadata, (t, metadata.shape[3])), e), 1)
+        hot = w.any(self.hot(w.reshape(metadata, (t, metadata.shape[3])), e), 1)
         mask = w.convert(hot, self.shape.element)
         if size > 1:
-            _, mask = self._op(
+            _, mask = self.op(
                 REMAP, [w.reshape(mask, (1, t, 1, e)), mapping, metadata],
                 [Type((1, t, 1, e), mask.element), Type((1, 1, blocks, e), mask.element)], {"reduction_size": size},
             )
         return w.reshape(mask, (1, blocks, 1, e)), w.reshape(mask, (1, 1, blocks, e))
 
-    def _product(self, a: Value, b: Value, mask: Value, *, a_sparse: bool) -> Value:
+    def product(self, a: Value, b: Value, mask: Value, *, a_sparse: bool) -> Value:
+        """A sparse product with the matrices ``b`` [E,K,N]."""
         weights = self.w.reshape(b, (1, *b.shape))
         shape = product_shape(a.shape, weights.shape, a_sparse)
-        found, = self._op(
+        found, = self.op(
             SPARSE_MATMUL, [a, weights, mask], [Type(shape, a.element)],
             {"is_input_a_sparse": a_sparse, "is_input_b_sparse": not a_sparse, "nnz": 0},
         )
@@ -309,9 +311,10 @@ class _Layer:
 
     # -- helpers -----------------------------------------------------------------------------------------------------
 
-    def _op(
+    def op(
         self, op: Op, operands: Sequence[Value], results: Sequence[Type], attributes: dict[str, int | bool]
     ) -> list[Value]:
+        """A composite of the table."""
         call = Call(op, attributes, tuple(Type(v.shape, v.element) for v in operands), tuple(results))
         assert not problem(call), problem(call)
         text = ", ".join(f"{name} = {str(value).lower()}" for name, value in sorted(attributes.items()))
@@ -321,5 +324,6 @@ class _Layer:
     def _rows(self, vector: Value, like: Value) -> Value:
         return self.w.broadcast(vector, like.shape, (1,))
 
-    def _columns(self, vector: Value, like: Value) -> Value:
+    def columns(self, vector: Value, like: Value) -> Value:
+        """``vector``, a number for each row, in the shape of ``like``."""
         return self.w.broadcast(vector, like.shape, (0,))
