@@ -93,6 +93,19 @@ def test_the_front_ends_calls_come_out_and_go_in_again() -> None:
     assert distance(per_device(again, report, given), layer(c, given["x"], given)) < CLOSE
 
 
+def test_without_the_pass_what_moves_tokens_is_whole() -> None:
+    """An imported program may be partitioned as it is: split products by their rules, everything else gathered."""
+    c, shape = SMALL["mixtral-8x7b"], Shape(16)
+    given = inputs(c, shape.tokens)
+    program = on_mesh(module("sparse", c, shape), '"a"=4, "b"=2', {"w1": '{"b"}, {}, {}', "x": '{"a"}, {}'})
+    runner.run(program, "builtin.module(moe-export-ops,moe-import-ops)")
+    report = partition(program)
+    text = to_text(program.module)
+    assert text.count('stablehlo.composite "shlo.moe.') == 5 and not report.flat
+    assert "tensor<1x8x8x12xf32>" in text
+    assert distance(per_device(program, report, given), layer(c, given["x"], given)) < CLOSE
+
+
 def test_calls_that_repeat_their_tokens() -> None:
     """num_devices = 4 in the whole program: its tokens are whole, its result four times as many."""
     call = good("all_to_all_dispatch", num_devices=4, cluster_axis=1)
