@@ -15,7 +15,7 @@ becomes
   }
 
 Tokens are split along the ring (and over `data` axes), the experts of what is combined over `experts`; propagation
-takes that to the weights. The sparse products in between need no more than their sharding rules. An op that says
+takes that to the weights. The sparse products in between stay, constrained to be split over experts. An op that says
 num_devices = 4 already, as front ends write it, repeats its tokens so often, and keeps them whole.
 """
 
@@ -147,8 +147,8 @@ func.func private @all_to_all_dispatch(%arg0: tensor<2x1x1x8xf32>, %arg1: tensor
             replaced.add(_mlir.ir.FlatSymbolRefAttr(composite.attributes["decomposition"]).value)
             if call.op is SPARSE_MATMUL:
                 counters.add("products")
-                if RULE not in composite.attributes:
-                    composite.attributes[RULE] = encode(sharding_rule(call), is_custom=True)
+                if not _inside(composite):
+                    _split_experts(composite, call, name, team)
                 if self.poison:
                     composite.attributes["decomposition"] = decompositions.reference(call)
             elif not _inside(composite):
@@ -229,6 +229,45 @@ def _inside(op: Any) -> bool:
             return True
         parent = parent.operation.parent
     return False
+
+
+def _split_experts(product: Any, call: Call, mesh_name: str, team: Team) -> None:
+    """Has a sparse product split over experts, its other dimensions open.
+
+    What a device gets from a dispatch is meant for its experts and differs from device to device, so the axes of the
+    experts must not split anything else of the product. Where experts do not divide, the dispatch says so.
+    """
+    if RULE not in product.attributes:
+        product.attributes[RULE] = encode(sharding_rule(call), is_custom=True)
+    if call.operands[1].shape[1] % team.size(team.experts):
+        return
+    expert = 1 if call["is_input_a_sparse"] else 3
+    weights = _constrained(product.operands[1], 1, mesh_name, team, _mlir.ir.InsertionPoint(product))
+    product.operands[1] = weights
+    result = product.results[0]
+    users = [(use.owner.operation, use.operand_number) for use in result.uses]
+    if any(user.name == _CONSTRAINT for user, _ in users):
+        return
+    made = _constrained(result, expert, mesh_name, team, _mlir.ir.InsertionPoint.after(product))
+    for user, number in users:
+        user.operands[number] = made
+
+
+_CONSTRAINT = "sdy.sharding_constraint"
+
+
+def _constrained(value: Any, dim: int, mesh_name: str, team: Team, point: Any) -> Any:
+    """``value`` with dimension ``dim`` split over the axes of the experts, made at ``point``."""
+    owner = value.owner
+    if not isinstance(owner, _mlir.ir.Block) and owner.operation.name == _CONSTRAINT:
+        return value
+    rank = value.type.rank
+    dims = tuple(tuple(map(team.mesh.axis, team.experts)) if d == dim else () for d in range(rank))
+    closed = tuple(d == dim for d in range(rank))
+    attr = sharding_to_attr(mesh_name, Sharding(team.mesh, dims), closed)
+    return _mlir.ir.Operation.create(
+        _CONSTRAINT, [value.type], [value], {"sharding": attr}, loc=value.location, ip=point
+    ).results[0]
 
 
 # -- how the operands and results of each op lie -----------------------------------------------------------------------

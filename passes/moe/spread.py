@@ -23,9 +23,6 @@ from passes.moe.roles import (
     is_zero,
     owner,
     reducing,
-    through_broadcast,
-    through_reshape,
-    through_transpose,
     tokens,
 )
 from passes.program.types import shape_of
@@ -50,36 +47,19 @@ class Spread:
 
 def spread(value: Any) -> Spread | None:
     """The weights and indices that ``value`` is made of, each of its dimensions tokens, experts, or a copy."""
-    return _spread(value, tuple(str(d) for d in range(value.type.rank)), value.type.rank)
-
-
-def _spread(value: Any, roles: Roles, rank: int) -> Spread | None:
-    """As `spread`; ``roles`` are the numbers of the outer value's dimensions."""
-    while (op := owner(value)) is not None:
-        if op.name == "stablehlo.broadcast_in_dim":
-            roles = through_broadcast(op, roles)
-        elif op.name == "stablehlo.transpose":
-            roles = through_transpose(op, roles)
-        elif op.name == "stablehlo.reshape":
-            before = through_reshape(op, tuple(r if shape_of(op.results[0])[d] != 1 else NONE
-                                               for d, r in enumerate(roles)))
-            if before is None:
-                return None
-            roles = before
-        else:
-            break
-        value = op.operands[0]
-    if op is None:
-        return None
-    found = _of_reduce(op) or _of_dot(op)
+    # While it is not known what dimensions mean their roles are their numbers.
+    numbers = tuple(str(d) if size != 1 else NONE for d, size in enumerate(shape_of(value)))
+    copied = behind(value, numbers)
+    op = owner(copied.value)
+    found = (_of_reduce(op) or _of_dot(op)) if op is not None else None
     if found is None:
         return None
     weights, indices, inner = found
-    outer = [NONE] * rank
-    for role, number in zip(inner, roles, strict=True):
+    outer = [NONE] * len(numbers)
+    for role, number in zip(inner, copied.roles, strict=True):
         if number:
             outer[int(number)] = role
-    return Spread(weights, indices, tuple(outer)) if {"e", *inner} <= set(outer) else None
+    return Spread(weights, indices, tuple(outer)) if set(inner) <= set(outer) else None
 
 
 _Parts = tuple[Any, Any, Roles]

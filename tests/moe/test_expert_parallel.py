@@ -50,6 +50,16 @@ def test_every_device_computes_its_part(name: str) -> None:
     assert distance(per_device(program, report, given), layer(c, given["x"], given)) < CLOSE
 
 
+def test_weights_that_come_in_split_along_the_axis_of_the_experts() -> None:
+    """Split by rows and columns over the axis that the experts go over: they move, the products do not."""
+    c, shape = SMALL["mixtral-8x7b"], Shape(8)
+    given = inputs(c, shape.tokens)
+    split = {"w1": '{}, {"x"}, {}', "w3": '{}, {}, {"x"}', "w2": '{}, {"x"}, {}'}
+    program, report = spread(c, shape, '"x"=4', "", split)
+    assert {t.kind for t in report.traffic} == {"all_gather", "all_to_all", "reduce_scatter"}
+    assert distance(per_device(program, report, given), layer(c, given["x"], given)) < CLOSE
+
+
 def test_tensor_parallel_experts() -> None:
     """The other axis splits the columns of each expert, then its rows; the sum comes behind the product."""
     c, shape = SMALL["mixtral-8x7b"], Shape(32, multiple=4, reduction_size=2)
