@@ -16,7 +16,7 @@ is lowered (`dissolve`): one value inside may be two results that lie differentl
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
@@ -138,11 +138,11 @@ def settle(program: Program) -> None:
     mesh = next((mesh for mesh in meshes(program.module).values() if mesh.axes), None)
     if mesh is None:
         return
-    idle = []
+    idle: dict[Any, None] = {}
     for op, place in _with_decompositions(program.module):
         objection = _OBJECTIONS.get(op.name)
         if objection is _exchange and _moves_nothing(op, mesh):
-            idle.append(op)
+            idle[op] = None
         elif objection is not None and (reason := objection(op, mesh, _axes_around(place))):
             raise program.error(f"cannot partition '{op.name}': {reason}", op)
     for op in idle:
@@ -227,20 +227,20 @@ def _names_devices(op: Any) -> bool:
     return "channel_handle" in attributes and _mlir.stablehlo.ChannelHandle(attributes["channel_handle"]).handle > 0
 
 
-def _host(op: Any, mesh: Mesh) -> str:
+def _host(op: Any, mesh: Mesh, manual: frozenset[str] | None) -> str:
     """What each device takes from the host or gives to it is for the program that was written to say."""
     return "it talks to the host, which would have to know each device's part; take it out or pass its tensors along"
 
 
-def _over_replicas(op: Any, mesh: Mesh) -> str:
+def _over_replicas(op: Any, mesh: Mesh, manual: frozenset[str] | None) -> str:
     return "it sums over replicas, of which there is one; use an all_reduce in a manual computation"
 
 
-def _beside(op: Any, mesh: Mesh) -> str:
+def _beside(op: Any, mesh: Mesh, manual: frozenset[str] | None) -> str:
     return "it starts a function beside the program; call the function instead"
 
 
-_OBJECTIONS = {
+_OBJECTIONS: dict[str, Callable[[Any, Mesh, frozenset[str] | None], str]] = {
     **dict.fromkeys(COLLECTIVES, _exchange),
     "stablehlo.partition_id": _place,
     **dict.fromkeys((f"stablehlo.{name}" for name in ("infeed", "outfeed", "recv", "send")), _host),
