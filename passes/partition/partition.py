@@ -38,7 +38,7 @@ from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry, write
 from passes.program.read import Program
 from passes.program.walk import named, operations
-from passes.sharding.divisibility import check_signatures, drop_indivisible
+from passes.sharding.divisibility import check_signatures, drop_indivisible, grouped
 from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateOptions, PropagateReport, propagate
 from passes.sharding.tuples import NAMES
@@ -73,6 +73,7 @@ _PADDING = Padding()
 _WAYS = {"strips": "in strips from other shards", "gathered": "by gathering it", "local": "from the shard itself"}
 # How many lines a summary has on what the plan moves.
 _MOST_RESHARDS = 8
+_MOST_SHAPES = 12
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,16 @@ class Report:
         if (more := len(self.reshards) - _MOST_RESHARDS) > 0:
             found.append(f"  and {more} more, which --json lists")
         if shapes := local_shapes(self.side_table):
-            found += ["local shapes:", *shapes]
+            found += ["local shapes:", *shapes[:_MOST_SHAPES]]
+            if (more := len(shapes) - _MOST_SHAPES) > 0:
+                found.append(f"  and {more} more, which --json lists")
         if self.work.whole:
             found.append(str(self.work))
         found += [f"replicated around {r.op} at {r.where}: {r.reason}" for r in self.replicated]
         found += [f"{where or 'note'}: {message}" for where, message in self.propagation.unruled]
         found += self.propagation.advice()
         found += map(str, self.padding)
-        found += [f"not split: {dropped}" for dropped in self.propagation.dropped]
+        found += [f"not split: {line}" for line in grouped(self.propagation.dropped)]
         found += [str(flat) for flat in self.flat]
         found += [f"donation dropped: '{name}' and its result have different local types" for name in self.unaliased]
         return found

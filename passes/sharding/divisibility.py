@@ -6,7 +6,7 @@ that, so the axis goes (the dimension is replicated over it) and the report says
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,19 @@ class Dropped:
         shape = "x".join(map(str, self.shape))
         axes = " and ".join(f"'{a}'" for a in self.axes)
         return f"{self.value} ({shape}): dimension {self.dim} of {self.shape[self.dim]} does not divide by {axes}"
+
+
+def grouped(dropped: Iterable[Dropped]) -> list[str]:
+    """``dropped`` in a line for each size and axes, with how many values it is about and where the first is made."""
+    found: dict[tuple[int, tuple[str, ...]], list[Dropped]] = {}
+    for one in dropped:
+        found.setdefault((one.shape[one.dim], one.axes), []).append(one)
+    lines = []
+    for members in found.values():
+        first = members[0]
+        more = f", and the same in {len(members) - 1} more" if len(members) > 1 else ""
+        lines.append(f"{first}{f' at {first.where}' if first.where else ''}{more}")
+    return lines
 
 
 @dataclass(frozen=True)

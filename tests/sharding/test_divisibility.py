@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from passes.errors import UserError
+from passes.errors import UserError, Where
 from passes.program.read import parse
 from passes.program.write import to_text
-from passes.sharding.divisibility import check_signatures, drop_indivisible
+from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible, grouped
 
 MESH = 'sdy.mesh @mesh = <["x"=4, "y"=2, "z"=3]>\n'
 
@@ -99,3 +99,16 @@ func.func @main(%a: tensor<12x8xf32>) -> tensor<12x8xf32> {
     ]
     text = to_text(program.module)
     assert 'in_shardings=[<@mesh, [{"x"}, {}]>] out_shardings=[<@mesh, [{"x", "z"}, {}]>]' in text
+
+
+def test_equal_reasons_share_a_line() -> None:
+    place = Where("here.mlir", 3, 6)
+    dropped = [
+        Dropped("stablehlo.add", place, (8, 2), 1, ("x",)),
+        Dropped("stablehlo.abs", None, (4, 2), 1, ("x",)),
+        Dropped("stablehlo.abs", None, (4, 2), 1, ("y",)),
+    ]
+    assert grouped(dropped) == [
+        "stablehlo.add (8x2): dimension 1 of 2 does not divide by 'x' at here.mlir:3:6, and the same in 1 more",
+        "stablehlo.abs (4x2): dimension 1 of 2 does not divide by 'y'",
+    ]
