@@ -129,38 +129,10 @@ def shard_order_swapped(module: Any) -> int | None:
 
 
 def init_counted_twice(module: Any) -> int | None:
-    """A reduction with an initial value runs on each shard, and the outcomes are added up."""
-
-    def fits(op: Any) -> bool:
-        return _maker(op.operands[0]) == "stablehlo.all_gather" and _combiner(op) == "stablehlo.add"
-
-    op = _first(module, "stablehlo.reduce", fits)
-    gather = op.operands[0].owner.operation
-    groups, channel = gather.attributes["replica_groups"], gather.attributes["channel_handle"]
-    op.operands[0] = gather.operands[0]
-    # Text is the shortest way to an op with a region.
-    module_text = f"""
-func.func @sum(%a: {op.results[0].type}) -> {op.results[0].type} {{
-  %0 = "stablehlo.all_reduce"(%a) <{{channel_handle = {channel}, replica_groups = {groups}, use_global_device_ids}}> ({{
-  ^bb0(%l: tensor<f32>, %r: tensor<f32>):
-    %s = stablehlo.add %l, %r : tensor<f32>
-    stablehlo.return %s : tensor<f32>
-  }}) : ({op.results[0].type}) -> {op.results[0].type}
-  return %0 : {op.results[0].type}
-}}"""
-    donor = _mlir.ir.Module.parse(module_text, _mlir.context())
-    total = _first(donor, "stablehlo.all_reduce")
-    total.move_after(op)
-    op.results[0].replace_all_uses_with(total.results[0])
-    total.operands[0] = op.results[0]
-    number = number_of(op)
-    for key in MARKS:
-        if key in op.attributes:
-            total.attributes[key] = op.attributes[key]
-            del op.attributes[key]
-    if not list(gather.results[0].uses):
-        gather.erase()
-    return number
+    """A reduction over devices whose initial value every device counts, not the first one only."""
+    op = _first(module, "stablehlo.reduce", lambda op: _maker(op.operands[1]) == "stablehlo.select")
+    op.operands[1] = op.operands[1].owner.operation.operands[1]
+    return number_of(op)
 
 
 def off_by_one_slice(module: Any) -> int | None:
@@ -231,7 +203,7 @@ PARTITION = (
     Fault("dropped all_reduce", "scaled_layer.mlir", dropped_all_reduce, "stablehlo.maximum", ("stablehlo.reduce",)),
     Fault("sum for max", "scaled_layer.mlir", sum_for_max, "stablehlo.all_reduce"),
     Fault("shard order swapped", "lookup.mlir", shard_order_swapped, "stablehlo.all_gather"),
-    Fault("init counted twice", "update.mlir", init_counted_twice, "stablehlo.all_reduce"),
+    Fault("init counted twice", "update.mlir", init_counted_twice, "stablehlo.reduce"),
     Fault("off-by-one slice", "update.mlir", off_by_one_slice, "stablehlo.dynamic_slice", ("stablehlo.add",)),
     Fault("missing offset", "lookup.mlir", missing_offset, "stablehlo.iota"),
     Fault("padding left in", "scaled_layer.mlir", padding_left_in, "stablehlo.reduce", ("stablehlo.pad",)),
