@@ -132,7 +132,8 @@ def init_counted_twice(module: Any) -> int | None:
     """A reduction over devices whose initial value every device counts, not the first one only."""
     op = _first(module, "stablehlo.reduce", lambda op: _maker(op.operands[1]) == "stablehlo.select")
     op.operands[1] = op.operands[1].owner.operation.operands[1]
-    return number_of(op)
+    # The all_reduce that completes it stands for it.
+    return number_of(next(iter(op.results[0].uses)).owner.operation)
 
 
 def off_by_one_slice(module: Any) -> int | None:
