@@ -6,7 +6,8 @@ parallelism with weights stored in shards: in an op with both, the batch has the
 
   value   lies as the actions say for its dimensions
   op      is split as they say for its factors; an operand that lies otherwise is moved (once for all ops that want it
-          so), a result is completed if a factor that is summed over is split, and moved if it lies otherwise
+          so), a result is completed if a factor that is summed over is split, and moved if it lies otherwise; of
+          results that are only added up one is completed, for partial sums are added before they are
 
 Ops that are equal but for names are one class and are looked at once; what a class costs depends only on the actions
 about its own colours and is remembered. So a plan takes milliseconds whatever the program's depth.
@@ -86,6 +87,7 @@ class _Ops:
     flops: int
     traffic: int
     element: str
+    added_first: bool
     times: int = 0
 
 
@@ -136,6 +138,7 @@ class Model:
     def _read(self, fusions: dict[int, Fusion]) -> None:
         graph, free = self.dimensions.graph, self.dimensions.free
         traffic = self._traffic(fusions)
+        added_first = self._added_first()
         readers: dict[int, dict[tuple[int, int], None]] = defaultdict(dict)
         times_of: dict[int, int] = {}
         for use in self.dimensions.uses:
@@ -147,7 +150,8 @@ class Model:
             element = graph.elements[(node.operands or node.results)[0]]
             moved = traffic.get(id(node), 0)
             # Decoded rules are shared, so each is known by its address.
-            key = (node.name, id(use.rule), use.factors, operands, results, moved, element)
+            first = id(node) in added_first
+            key = (node.name, id(use.rule), use.factors, operands, results, moved, element, first)
             if key not in self._op_class:
                 self._op_class[key] = len(self._ops)
                 colours = {c for c in use.factors if c >= 0}
@@ -155,7 +159,7 @@ class Model:
                     if k >= 0:
                         colours.update(self._values[k].colours)
                 work = node.work.flops + node.work.transcendentals
-                self._ops.append(_Ops(use, operands, results, frozenset(colours), work, moved, element))
+                self._ops.append(_Ops(use, operands, results, frozenset(colours), work, moved, element, first))
             number = self._op_class[key]
             self._ops[number].times += use.times
             for position, v in enumerate(node.operands):
@@ -172,6 +176,34 @@ class Model:
                 by_wants[wants] = _Readers(*wants, frozenset(touched))
                 self._readers.append(by_wants[wants])
             by_wants[wants].times += times_of[v]
+
+    def _added_first(self) -> set[int]:
+        """Ops, by the id of their node, whose partial results are added to others before these are completed."""
+        counts: dict[int, int] = defaultdict(int)
+        for use in self.dimensions.uses:
+            for v in use.node.operands:
+                counts[v] += 1
+        returned = set(self.dimensions.graph.entry.returned)
+        # Value read once -> the op whose result it is, and the colours summed over.
+        partial: dict[int, tuple[int, frozenset[int]]] = {}
+        found = set()
+        for use in self.dimensions.uses:
+            node = use.node
+            if len(node.results) != 1:
+                continue
+            result = node.results[0]
+            summed = frozenset(use.factors[f] for f in use.rule.reduction) - {-1}
+            if node.name == "stablehlo.add":
+                one, other = (partial.get(v) for v in node.operands)
+                if one is None or other is None or one[1] != other[1] or one[0] == other[0]:
+                    continue
+                found.add(other[0])
+                summed, maker = one[1], one[0]
+            else:
+                maker = id(node)
+            if summed and counts[result] == 1 and result not in returned:
+                partial[result] = maker, summed
+        return found
 
     def _traffic(self, fusions: dict[int, Fusion]) -> dict[int, int]:
         """Bytes that each op reads and writes, by the id of its node."""
@@ -286,7 +318,7 @@ class Model:
         local = max(compute, ops.traffic / self.device.memory_bandwidth) / parts
         summed = tuple(axis for f in sorted(rule.reduction) for axis in factors[f])
         seconds = size = 0.0
-        for k, mapping in zip(ops.results, rule.results, strict=True):
+        for k, mapping in () if ops.added_first and summed else zip(ops.results, rule.results, strict=True):
             made = self._mapped(mapping, factors, rule.sizes)
             more, bytes = self._complete(self._values[k].bytes, made, summed, self.layout(k, plan))
             seconds, size = seconds + more, size + bytes
