@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from passes.autoshard.dimensions import Dimensions, analyse
+from passes.autoshard.given import given, the_mesh
 from passes.autoshard.model import Layout, Model, Plan, Price
 from passes.autoshard.rules_text import rules_text
 from passes.autoshard.search import Found, Goal, search
@@ -20,7 +21,7 @@ from passes.program import entry, read, write
 from passes.program.read import Program
 from passes.sharding import rules_file
 from passes.sharding.annotate import annotate
-from passes.sharding.mesh import Mesh, meshes
+from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import populate
 
 
@@ -74,19 +75,20 @@ def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None =
     populate(program, SUPPORT)
     graph = read_graph(program, unknown_runs=runs)
     whole = estimate(graph, device, topology)
-    dimensions = analyse(graph, entry.find_entry(program))
-    return Model(dimensions, whole.fusions, whole.memory, mesh, device, topology)
+    function = entry.find_entry(program)
+    dimensions = analyse(graph, function)
+    return Model(dimensions, whole.fusions, whole.memory, mesh, device, topology, given(graph, function, mesh))
 
 
 def choose(
-    program: Program, mesh: Mesh, device: Device, goal: Goal, *, topology: str | None = None, lowered: int = 4,
+    program: Program, mesh: Mesh | None, device: Device, goal: Goal, *, topology: str | None = None, lowered: int = 4,
     unknown_runs: int = 1, compare: bool = True,
 ) -> Outcome:
     """The best sharding of ``program`` that was found; the program stays as it is.
 
     Args:
-      program: Without shardings of its own.
-      mesh: Its devices.
+      program: What is sharded in it stays as it is: arguments, results and constraints.
+      mesh: Its devices; ``None`` takes the mesh that the program has.
       device: Of this kind.
       goal: What to look for.
       topology: How devices are joined, in place of what ``device`` says.
@@ -95,10 +97,9 @@ def choose(
       compare: Whether the presets are lowered too; a preset that is better is the answer.
 
     Raises:
-      UserError: the program is sharded already, or cannot be analysed.
+      UserError: there is no mesh, or the program has another one or shardings that cannot be kept.
     """
-    if meshes(program.module):
-        raise program.error("the program has shardings of its own; autoshard starts from one without")
+    mesh = the_mesh(program, mesh)
     source = write.to_bytecode(program.module)
     model = prepare(_copy(source, program), mesh, device, topology, unknown_runs)
     found = search(model, goal)
@@ -108,6 +109,8 @@ def choose(
         real = _lower(source, program, text, model, unknown_runs)
         if real is not None:
             choices.append(Choice("autoshard", text, candidate.price, real, candidate.plan))
+    # A preset would write over what is given.
+    compare = compare and not model.given
     presets, refused = _presets(source, program, model, unknown_runs) if compare else ([], {})
     ranked = sorted([*choices, *presets], key=lambda c: goal.rank(_real_price(c.real)))
     if not ranked:
@@ -121,7 +124,10 @@ def text_of(model: Model, found: Found, program: Program) -> str:
     body, classes = model.dimensions.graph.entry, model.class_of
 
     def with_layouts(values: list[entry.Value], numbers: tuple[int, ...]) -> list[tuple[entry.Value, Layout]]:
-        return [(v, model.layout(classes[n], found.plan)) for v, n in zip(values, numbers, strict=True)]
+        return [
+            (v, model.layout(classes[n], found.plan)) for v, n in zip(values, numbers, strict=True)
+            if n not in model.given or not model.given[n].closed
+        ]
 
     return rules_text(
         model.mesh, with_layouts(entry.arguments(function), body.arguments),

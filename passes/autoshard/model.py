@@ -17,19 +17,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from passes.autoshard.dimensions import Dimensions, Use, major
+from passes.autoshard.given import Given
 from passes.cost.device import Device
 from passes.cost.fusion import Fusion
 from passes.cost.laws import sent
 from passes.cost.memory import Memory
 from passes.sharding.mesh import Mesh
-from passes.sharding.sharding_rule import Mapping, Rule
+from passes.sharding.sharding_rule import Mapping as RuleMapping
+from passes.sharding.sharding_rule import Rule
 
 # (colour, axis): the axis by its position in the mesh.
 Action = tuple[int, int]
@@ -74,6 +77,7 @@ class _Values:
     colours: tuple[int, ...]
     shape: tuple[int, ...]
     bytes: int
+    given: Given | None
 
 
 @dataclass
@@ -106,9 +110,9 @@ class Model:
 
     def __init__(
         self, dimensions: Dimensions, fusions: dict[int, Fusion], memory: Memory, mesh: Mesh, device: Device,
-        topology: str | None = None,
+        topology: str | None = None, given: Mapping[int, Given] = MappingProxyType({}),
     ) -> None:
-        self.dimensions = dimensions
+        self.dimensions, self.given = dimensions, given
         self.mesh, self.device, self.topology = mesh, device, topology
         self.axis_sizes = [size for _, size in mesh.axes]
         self._values: list[_Values] = []
@@ -129,7 +133,7 @@ class Model:
 
     def _class_of_value(self, v: int) -> int:
         graph = self.dimensions.graph
-        key = (self.dimensions.colours[v], graph.shapes[v], graph.bytes[v])
+        key = (self.dimensions.colours[v], graph.shapes[v], graph.bytes[v], self.given.get(v))
         if key not in self._value_class:
             self._value_class[key] = len(self._values)
             self._values.append(_Values(*key))
@@ -253,20 +257,25 @@ class Model:
         own = tuple([action for action in plan if action[0] in values.colours])
         key = (number, own)
         if key not in self._layouts:
-            self._layouts[key] = self._allot(values.colours, values.shape, own)
+            self._layouts[key] = self._allot(values.colours, values.shape, own, values.given)
         return self._layouts[key]
 
-    def _allot(self, colours: Sequence[int], sizes: Sequence[int], plan: Plan) -> Layout:
+    def _allot(
+        self, colours: Sequence[int], sizes: Sequence[int], plan: Plan, given: Given | None = None
+    ) -> Layout:
         """The axes of each dimension or factor: first come, first served, as far as they divide."""
-        taken: set[int] = set()
-        parts = [1] * len(colours)
-        found: list[list[int]] = [[] for _ in colours]
+        if given is not None and given.closed:
+            return given.axes
+        found: list[list[int]] = [[] for _ in colours] if given is None else [list(axes) for axes in given.axes]
+        taken = {axis for axes in found for axis in axes}
+        parts = [self._product(axes) for axes in found]
         for colour, axis in plan:
             if axis in taken:
                 continue
             for d, c in enumerate(colours):
-                if c == colour and sizes[d] % (parts[d] * self.axis_sizes[axis]) == 0:
-                    parts[d] *= self.axis_sizes[axis]
+                more = parts[d] * self.axis_sizes[axis]
+                if c == colour and (given is None or given.open[d]) and sizes[d] % more == 0:
+                    parts[d] = more
                     found[d].append(axis)
                     taken.add(axis)
                     break
@@ -325,7 +334,7 @@ class Model:
         wanted = tuple(self._mapped(mapping, factors, rule.sizes) for mapping in rule.operands)
         return _Done(local, seconds, size, wanted)
 
-    def _mapped(self, mapping: Mapping, factors: Layout, sizes: Sequence[int]) -> Layout:
+    def _mapped(self, mapping: RuleMapping, factors: Layout, sizes: Sequence[int]) -> Layout:
         """How a tensor lies in an op whose factors are split so."""
         found = []
         for dim in mapping:

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's options."""
     add_input(parser)
     add_entry(parser)
-    parser.add_argument("--mesh", metavar="AXES", required=True, help="the mesh, major to minor: data=2,model=4")
+    parser.add_argument("--mesh", metavar="AXES", help=(
+        "the mesh, major to minor: data=2,model=4 (default: the one that the program has)"
+    ))
     parser.add_argument("--device", metavar="NAME", default="tpu_v5e", help=(
         "a preset (shlo cost --list-devices), or a .toml file with the figures of a device (default: tpu_v5e)"
     ))
@@ -54,13 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: the annotated program is written."""
+    from passes.autoshard.given import the_mesh
     from passes.cost import device as devices
+    from passes.sharding.import_shardings import import_shardings
     from passes.sharding.rules_file import parse_mesh
 
-    mesh, device = parse_mesh(args.mesh), devices.load(args.device)
+    wanted, device = parse_mesh(args.mesh) if args.mesh else None, devices.load(args.device)
     goal = _goal(args, device.memory)
     check_output(args.rules_out or "-")
     program = read_input(args)
+    import_shardings(program)
+    mesh = the_mesh(program, wanted)
     if args.show_dimensions:
         from passes.autoshard.autoshard import prepare
 
