@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from passes.autoshard.dimensions import Dimensions, analyse
 from passes.autoshard.given import given, the_mesh
 from passes.autoshard.model import Layout, Model, Plan, Price
-from passes.autoshard.rules_text import rules_text
+from passes.autoshard.rules_text import Dims, dims, rules_text
 from passes.autoshard.search import Found, Goal, search
 from passes.cost.device import Device
 from passes.cost.estimate import estimate
@@ -123,15 +123,18 @@ def text_of(model: Model, found: Found, program: Program) -> str:
     function = entry.find_entry(program)
     body, classes = model.dimensions.graph.entry, model.class_of
 
-    def with_layouts(values: list[entry.Value], numbers: tuple[int, ...]) -> list[tuple[entry.Value, Layout]]:
-        return [
-            (v, model.layout(classes[n], found.plan)) for v, n in zip(values, numbers, strict=True)
-            if n not in model.given or not model.given[n].closed
-        ]
+    def with_dims(values: list[entry.Value], numbers: tuple[int, ...]) -> list[tuple[entry.Value, Dims]]:
+        chosen = []
+        for value, n in zip(values, numbers, strict=True):
+            if n not in model.given or not model.given[n].closed:
+                k = classes[n]
+                layout, priorities = model.layout(k, found.plan), model.priorities(k, found.plan)
+                chosen.append((value, dims(model.mesh, layout, priorities)))
+        return chosen
 
     return rules_text(
-        model.mesh, with_layouts(entry.arguments(function), body.arguments),
-        with_layouts(entry.results(function), body.returned), "\n".join(describe(model, found.plan)),
+        model.mesh, with_dims(entry.arguments(function), body.arguments),
+        with_dims(entry.results(function), body.returned), "\n".join(describe(model, found.plan)),
     )
 
 

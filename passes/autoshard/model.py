@@ -15,8 +15,10 @@ about its own colours and is remembered. So a plan takes milliseconds whatever t
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -280,6 +282,46 @@ class Model:
                     taken.add(axis)
                     break
         return tuple(map(tuple, found))
+
+    def priorities(self, number: int, plan: Plan) -> tuple[int, ...]:
+        """For each dimension of the values of class ``number`` the round of propagation that hears of it.
+
+        An action is heard after those before it that want its axis in some op or value, so that propagation, too,
+        leaves the axis to them.
+        """
+        rounds = self._rounds(plan)
+        colours = self._values[number].colours
+        dims = [[(colours[d], axis) for axis in axes] for d, axes in enumerate(self.layout(number, plan))]
+        return tuple([self._one_round([a for a in actions if a in rounds], rounds) for actions in dims])
+
+    def _rounds(self, plan: Plan) -> dict[Action, int]:
+        rounds: dict[Action, int] = {}
+        for action in plan:
+            rounds[action] = max([at for other, at in rounds.items() if self._rivalry(action, other)], default=-1) + 1
+        return rounds
+
+    def _rivalry(self, one: Action, other: Action) -> int:
+        """In how many ops two actions want one axis."""
+        return self._meetings[one[0], other[0]] if one[1] == other[1] and one != other else 0
+
+    def _one_round(self, actions: list[Action], rounds: dict[Action, int]) -> int:
+        """The round for a dimension that has several: that in which rivals change places with them in fewest ops."""
+        def overtaken(chosen: int) -> int:
+            return sum(
+                self._rivalry(action, other) for action in actions for other, at in rounds.items()
+                if (rounds[action] < at, rounds[action] > at) != (chosen < at, chosen > at)
+            )
+
+        return min((rounds[a] for a in actions), key=lambda at: (overtaken(at), at), default=0)
+
+    @functools.cached_property
+    def _meetings(self) -> Counter[tuple[int, int]]:
+        """Pairs of colours that are in one op, and in how many."""
+        found: Counter[tuple[int, int]] = Counter()
+        for ops in self._ops:
+            for pair in itertools.permutations(ops.colours, 2):
+                found[pair] += ops.times
+        return found
 
     def _parts(self, layout: Layout) -> int:
         return math.prod(self.axis_sizes[axis] for axes in layout for axis in axes)

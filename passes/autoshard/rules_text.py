@@ -10,14 +10,17 @@ from passes.autoshard.model import Layout
 from passes.program.entry import Value
 from passes.sharding.mesh import Mesh
 
+# The entries of ``dims``, as text.
+Dims = tuple[str, ...]
+
 # Names that a front end did not give.
 _UNNAMED = re.compile(r"(arg|result)\d+")
 
 
 def rules_text(
-    mesh: Mesh, arguments: Sequence[tuple[Value, Layout]], results: Sequence[tuple[Value, Layout]], remark: str = ""
+    mesh: Mesh, arguments: Sequence[tuple[Value, Dims]], results: Sequence[tuple[Value, Dims]], remark: str = ""
 ) -> str:
-    """The rules file that gives ``arguments`` and ``results`` their layouts.
+    """The rules file that gives ``arguments`` and ``results`` their ``dims``.
 
     Names that differ in numbers only (layers) share an entry where their layouts agree; what has no name goes by its
     position.
@@ -25,32 +28,40 @@ def rules_text(
     axes = ", ".join(f"{name} = {size}" for name, size in mesh.axes)
     lines = [*(f"# {line}" for line in remark.splitlines()), f"mesh = {{ {axes} }}"]
     for section, values in (("arguments", arguments), ("results", results)):
-        for selector, dims in _entries(values, mesh):
+        for selector, dims in _entries(values):
             lines += ["", f"[[{section}]]", selector, f"dims = [{', '.join(dims)}]"]
     return "\n".join(lines) + "\n"
 
 
-def _entries(values: Iterable[tuple[Value, Layout]], mesh: Mesh) -> list[tuple[str, list[str]]]:
-    by_pattern: dict[str, dict[Layout, list[Value]]] = defaultdict(lambda: defaultdict(list))
-    for value, layout in values:
+def dims(mesh: Mesh, layout: Layout, priorities: Sequence[int]) -> Dims:
+    """``layout`` with a priority for each dimension."""
+    return tuple(_dim(mesh, axes, priority) for axes, priority in zip(layout, priorities, strict=True))
+
+
+def _dim(mesh: Mesh, axes: Sequence[int], priority: int) -> str:
+    names = [mesh.axes[a][0] for a in axes]
+    if names and priority:
+        names[-1] += f":p{priority}"
+    quoted = [f'"{name}"' for name in names]
+    return f"[{', '.join(quoted)}]" if len(quoted) > 1 else quoted[0] if quoted else '""'
+
+
+def _entries(values: Iterable[tuple[Value, Dims]]) -> list[tuple[str, Dims]]:
+    by_pattern: dict[str, dict[Dims, list[Value]]] = defaultdict(lambda: defaultdict(list))
+    for value, chosen in values:
         pattern = "" if _UNNAMED.fullmatch(value.name) else re.sub(r"\d+", r"\\d+", re.escape(value.name))
-        by_pattern[pattern][layout].append(value)
-    by_position: dict[Layout, list[int]] = defaultdict(list)
+        by_pattern[pattern][chosen].append(value)
+    by_position: dict[Dims, list[int]] = defaultdict(list)
     found = []
-    for pattern, layouts in by_pattern.items():
-        if pattern and len(layouts) == 1 and "'''" not in pattern:
-            [layout] = layouts
-            found.append((f"regex = '''^{pattern}$'''", _dims(layout, mesh)))
+    for pattern, choices in by_pattern.items():
+        if pattern and len(choices) == 1 and "'''" not in pattern:
+            [chosen] = choices
+            found.append((f"regex = '''^{pattern}$'''", chosen))
         else:
-            for layout, members in layouts.items():
-                by_position[layout] += [v.index for v in members]
+            for chosen, members in choices.items():
+                by_position[chosen] += [v.index for v in members]
     # Positions after names: the last entry that selects a value holds.
-    for layout, positions in by_position.items():
+    for chosen, positions in by_position.items():
         listed = ", ".join(map(str, sorted(positions)))
-        found.append((f"index = [{listed}]", _dims(layout, mesh)))
+        found.append((f"index = [{listed}]", chosen))
     return found
-
-
-def _dims(layout: Layout, mesh: Mesh) -> list[str]:
-    names = [[f'"{mesh.axes[a][0]}"' for a in axes] for axes in layout]
-    return [f"[{', '.join(axes)}]" if len(axes) > 1 else axes[0] if axes else '""' for axes in names]

@@ -55,6 +55,14 @@ def _argument(found: Example, name: str) -> int:
     return found.model.class_of[found.model.dimensions.graph.entry.arguments[index]]
 
 
+def test_an_action_is_heard_after_its_rivals_before_it() -> None:
+    found = example("decoder/train_step")
+    x, up = (_argument(found, name) for name in ("x", "params['mlp']['up']"))
+    stored = found.plan(BATCH, HIDDEN, "x.2 data")
+    assert found.model.priorities(x, stored) == (0, 0, 0)
+    assert found.model.priorities(up, stored) == (1, 0)
+
+
 ADDED = """
 func.func @main(%x: tensor<8x64xf32>, %a: tensor<64x16xf32>, %b: tensor<64x16xf32>) -> tensor<8x16xf32> {
   %0 = stablehlo.dot %x, %a : (tensor<8x64xf32>, tensor<64x16xf32>) -> tensor<8x16xf32>
