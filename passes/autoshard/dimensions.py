@@ -4,7 +4,8 @@ Every dimension of every value, and every factor of every op's sharding rule, is
 its operands and results to its factors. Nodes tied together have one colour: batch, sequence, heads, ... Two dimensions
 of one value, or two factors of one op, never have one colour, for no axis can split both: a tie that would bring that
 about is cut, and data moves there if the colour is split (in attention the sequence of the keys, whose scores have the
-sequence of the queries beside it).
+sequence of the queries beside it). Which tie is cut depends on which come first; of several orders that is taken whose
+cuts are of fewest bytes.
 
 Colours that play the same part (the hidden dimension of each of many layers) become one by structure: what their nodes
 are, apart from numbers in names.
@@ -12,9 +13,11 @@ are, apart from numbers in names.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +28,7 @@ from passes.sharding.op_rules import RULE
 from passes.sharding.sharding_rule import Mapping, Rule, decode
 
 # Results lie as the operands do, position by position.
-_PASS_ON = frozenset({"stablehlo.optimization_barrier"})
+_PASS_ON = frozenset({"sdy.sharding_constraint", "stablehlo.optimization_barrier"})
 _BRANCHES = frozenset({"stablehlo.case", "stablehlo.if"})
 # What tells one layer's name from another's.
 _NUMBER = re.compile(r"\d+")
@@ -77,15 +80,9 @@ def analyse(graph: Graph, function: Any) -> Dimensions:
 class _Forest:
     """Union-find over nodes that lie in places (values, ops); two nodes in one place never meet."""
 
-    def __init__(self) -> None:
-        self.parent: list[int] = []
-        self.places: list[set[int]] = []
-
-    def add(self, place: int) -> int:
-        """A new node in ``place``."""
-        self.parent.append(len(self.parent))
-        self.places.append({place})
-        return len(self.parent) - 1
+    def __init__(self, places: list[int]) -> None:
+        self.parent = list(range(len(places)))
+        self.places = [{place} for place in places]
 
     def find(self, node: int) -> int:
         """The node that stands for the set of ``node``."""
@@ -95,28 +92,75 @@ class _Forest:
             node = parent[node]
         return node
 
-    def tie(self, one: int, other: int) -> None:
-        """Ties two sets, unless some place has a node in each."""
+    def tie(self, one: int, other: int) -> bool:
+        """Ties two sets, unless some place has a node in each; whether they are one now."""
         one, other = self.find(one), self.find(other)
         if one == other:
-            return
+            return True
         large, small = (one, other) if len(self.places[one]) >= len(self.places[other]) else (other, one)
-        if self.places[large].isdisjoint(self.places[small]):
-            self.parent[small] = large
-            self.places[large] |= self.places[small]
-            self.places[small] = set()
+        if not self.places[large].isdisjoint(self.places[small]):
+            return False
+        self.parent[small] = large
+        self.places[large] |= self.places[small]
+        self.places[small] = set()
+        return True
+
+
+@dataclass(slots=True)
+class _Link:
+    """The ties of one value to an op, or to another value, and the bytes that move if one is cut."""
+
+    bytes: int
+    ties: list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class _Step:
+    """The links of one op: those that hold its results, and those of its operands."""
+
+    results: list[_Link]
+    operands: list[_Link]
+    elementwise: bool
+
+
+@dataclass(frozen=True)
+class _Order:
+    """In which order ties are made.
+
+    Of an op, results come first, for an operand can be moved where it is read; then operands, the largest first.
+
+    Attributes:
+      last_first: Of operands of one size, whether the last comes first.
+      elementwise_first: Whether elementwise ops come before all others.
+    """
+
+    last_first: bool
+    elementwise_first: bool
+
+    def links(self, steps: list[_Step]) -> Iterator[_Link]:
+        """Links of ``steps``."""
+        if self.elementwise_first:
+            steps = [s for s in steps if s.elementwise] + [s for s in steps if not s.elementwise]
+        for step in steps:
+            yield from step.results
+            operands = step.operands[::-1] if self.last_first else step.operands
+            yield from sorted(operands, key=lambda link: -link.bytes)
+
+
+_ORDERS = [_Order(*flags) for flags in itertools.product((False, True), repeat=2)]
 
 
 class _Analysis:
     def __init__(self, graph: Graph, names: list[str]) -> None:
         self.graph = graph
         self.names = names
-        self.forest = _Forest()
-        # Node -> the size of the dimension or factor, and what part it plays.
+        # Node -> the size of the dimension or factor, what part it plays, the value or op it is in.
         self.size: list[int] = []
         self.part: list[int] = []
+        self.place: list[int] = []
         self.first: list[int] = [-1] * len(graph.bytes)
         self.free: set[int] = set()
+        self.steps: list[_Step] = []
         self.ruled: list[tuple[Node, Rule, int, int]] = []
         self.places = len(graph.bytes)
 
@@ -124,14 +168,23 @@ class _Analysis:
         for i, v in enumerate(self.graph.entry.arguments):
             self._define(v, ("argument", _NUMBER.sub("", self.names[i])))
         self._body(self.graph.entry, 1)
-        return self._result()
+        return self._result(min([self._tied(order) for order in _ORDERS], key=lambda found: found[0])[1])
+
+    def _tied(self, order: _Order) -> tuple[int, _Forest]:
+        """What ties made in ``order`` join, and the bytes of values with a tie that was cut."""
+        forest, cut = _Forest(self.place), 0
+        for link in order.links(self.steps):
+            # Each tie is made, whatever becomes of the others.
+            if sum(forest.tie(one, other) for one, other in link.ties) < len(link.ties):
+                cut += link.bytes
+        return cut, forest
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
-    def _node(self, size: int, place: int, part: tuple[Any, ...]) -> int:
+    def _node(self, size: int, place: int, part: tuple[Any, ...]) -> None:
         self.size.append(size)
         self.part.append(hash((size, *part)))
-        return self.forest.add(place)
+        self.place.append(place)
 
     def _define(self, value: int, maker: tuple[Any, ...]) -> None:
         if self.first[value] >= 0:
@@ -141,10 +194,15 @@ class _Analysis:
         for d, size in enumerate(shape):
             self._node(size, value, (*maker, d, len(shape)))
 
-    def _tie_values(self, one: int, other: int) -> None:
-        """Two values that lie alike."""
-        for d in range(len(self.graph.shapes[one])):
-            self.forest.tie(self.first[one] + d, self.first[other] + d)
+    def _alike(self, result: int, values: Iterable[int], times: int) -> None:
+        """``result`` and ``values`` lie alike."""
+        links = [
+            _Link(times * self.graph.bytes[v], [
+                (self.first[result] + d, self.first[v] + d) for d in range(len(self.graph.shapes[v]))
+            ])
+            for v in values
+        ]
+        self.steps.append(_Step(links, [], True))
 
     # -- ops -----------------------------------------------------------------------------------------------------------
 
@@ -158,10 +216,10 @@ class _Analysis:
                 for inner in node.bodies:
                     self._body(inner, times)
                     for v, result in zip(inner.returned, node.results, strict=True):
-                        self._tie_values(result, v)
+                        self._alike(result, [v], times)
             elif node.name in _PASS_ON:
                 for v, result in zip(node.operands, node.results, strict=True):
-                    self._tie_values(result, v)
+                    self._alike(result, [v], times)
             elif RULE in node.op.attributes:
                 self._ruled(node, decode(node.op.attributes[RULE])[0], times)
             if node.name in FUSIBLE and all(v in self.free for v in node.operands):
@@ -175,34 +233,33 @@ class _Analysis:
         self._body(condition, times * node.runs)
         self._body(body, times * node.runs)
         for i, result in enumerate(node.results):
-            for v in (body.arguments[i], condition.arguments[i], body.returned[i], node.operands[i]):
-                if v not in self.free:
-                    self._tie_values(result, v)
+            carried = (body.arguments[i], condition.arguments[i], body.returned[i], node.operands[i])
+            self._alike(result, [v for v in carried if v not in self.free], times * node.runs)
 
     def _ruled(self, node: Node, rule: Rule, times: int) -> None:
-        """Ties an op's dimensions through its factors, results first: an operand can be moved where it is read."""
+        """Ties an op's dimensions through its factors."""
         first = len(self.size)
         place, self.places = self.places, self.places + 1
         stuck = rule.need_replication | rule.permutation
         for f, size in enumerate(rule.sizes):
             self._node(size, place, (node.name, "factor", f in rule.reduction))
-        for values, mappings in ((node.results, rule.results), (node.operands, rule.operands)):
-            for v, mapping in zip(values, mappings, strict=True):
-                if v not in self.free:
-                    self._tie_dims(v, mapping, first, stuck)
+        results, operands = (
+            [self._link(v, mapping, first, stuck, times)
+             for v, mapping in zip(values, mappings, strict=True) if v not in self.free]
+            for values, mappings in ((node.results, rule.results), (node.operands, rule.operands))
+        )
+        self.steps.append(_Step(results, operands, node.name in FUSIBLE))
         self.ruled.append((node, rule, first, times))
 
-    def _tie_dims(self, value: int, mapping: Mapping, first: int, stuck: frozenset[int]) -> None:
-        for d, factors in enumerate(mapping):
-            f = major(factors, self.size, first)
-            if f is not None and f not in stuck:
-                self.forest.tie(self.first[value] + d, first + f)
+    def _link(self, value: int, mapping: Mapping, first: int, stuck: frozenset[int], times: int) -> _Link:
+        found = ((d, major(factors, self.size, first)) for d, factors in enumerate(mapping))
+        ties = [(self.first[value] + d, first + f) for d, f in found if f is not None and f not in stuck]
+        return _Link(times * self.graph.bytes[value], ties)
 
     # -- colours -------------------------------------------------------------------------------------------------------
 
-    def _result(self) -> Dimensions:
-        find = self.forest.find
-        roots = [find(node) for node in range(len(self.size))]
+    def _result(self, forest: _Forest) -> Dimensions:
+        roots = [forest.find(node) for node in range(len(self.size))]
         signature: dict[int, int] = defaultdict(int)
         for node, root in enumerate(roots):
             # A sum of hashes does not depend on the order of nodes.

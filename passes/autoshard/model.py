@@ -20,7 +20,7 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -99,12 +99,16 @@ class _Ops:
 
 @dataclass
 class _Readers:
-    """Values of one class that are read by the same classes of ops: each layout wanted is made once."""
+    """Values of one class that are read by the same classes of ops: each layout wanted is made once.
+
+    ``spans`` are the first and last op of the entry function that read each: a copy is there as long.
+    """
 
     values: int
     wants: tuple[tuple[int, int], ...]
     colours: frozenset[int]
     times: int = 0
+    spans: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Model:
@@ -147,6 +151,8 @@ class Model:
         added_first = self._added_first()
         readers: dict[int, dict[tuple[int, int], None]] = defaultdict(dict)
         times_of: dict[int, int] = {}
+        positions = self._positions()
+        spans: dict[int, tuple[int, int]] = {}
         for use in self.dimensions.uses:
             node = use.node
             if all(v in free for v in node.results):
@@ -156,8 +162,8 @@ class Model:
             element = graph.elements[(node.operands or node.results)[0]]
             moved = traffic.get(id(node), 0)
             # Decoded rules are shared, so each is known by its address.
-            first = id(node) in added_first
-            key = (node.name, id(use.rule), use.factors, operands, results, moved, element, first)
+            added = id(node) in added_first
+            key = (node.name, id(use.rule), use.factors, operands, results, moved, element, added)
             if key not in self._op_class:
                 self._op_class[key] = len(self._ops)
                 colours = {c for c in use.factors if c >= 0}
@@ -165,13 +171,16 @@ class Model:
                     if k >= 0:
                         colours.update(self._values[k].colours)
                 work = node.work.flops + node.work.transcendentals
-                self._ops.append(_Ops(use, operands, results, frozenset(colours), work, moved, element, first))
+                self._ops.append(_Ops(use, operands, results, frozenset(colours), work, moved, element, added))
             number = self._op_class[key]
             self._ops[number].times += use.times
             for position, v in enumerate(node.operands):
                 if v not in free:
                     readers[v][number, position] = None
                     times_of[v] = max(times_of.get(v, 0), use.times)
+                    at = positions[id(node)]
+                    first, last = spans.get(v, (at, at))
+                    spans[v] = min(first, at), max(last, at)
         by_wants: dict[tuple[int, tuple[tuple[int, int], ...]], _Readers] = {}
         for v, found in readers.items():
             wants = (self.class_of[v], tuple(sorted(found)))
@@ -182,6 +191,7 @@ class Model:
                 by_wants[wants] = _Readers(*wants, frozenset(touched))
                 self._readers.append(by_wants[wants])
             by_wants[wants].times += times_of[v]
+            by_wants[wants].spans.append(spans[v])
 
     def _added_first(self) -> set[int]:
         """Ops, by the id of their node, whose partial results are added to others before these are completed."""
@@ -211,6 +221,17 @@ class Model:
                 partial[result] = maker, summed
         return found
 
+    def _positions(self) -> dict[int, int]:
+        """Op of the entry function in or under which each op is, by the id of its node."""
+        found = {}
+        for position, outer in enumerate(self.dimensions.graph.entry.nodes):
+            stack = [outer]
+            while stack:
+                node = stack.pop()
+                found[id(node)] = position
+                stack += [inner for body in node.bodies for inner in body.nodes]
+        return found
+
     def _traffic(self, fusions: dict[int, Fusion]) -> dict[int, int]:
         """Bytes that each op reads and writes, by the id of its node."""
         found = {}
@@ -238,13 +259,27 @@ class Model:
         np.add.at(self._counts, (rows, firsts), 1)
         np.add.at(self._counts, (rows, lasts + 1), -1)
         self._counts = np.cumsum(self._counts, axis=1)[:, :end]
-        # Only where no other op has as much of every class alive can the peak be; a coarse choice of those: keep the
-        # columns that are largest for the program as it is, and for each class.
+        # The peak is looked for in some columns: those that are largest for the program as it is, for each class, and
+        # where most would be gathered.
         weights = np.array([self._values[k].bytes for k in self._alive], dtype=np.float64)
         total = weights @ self._counts if len(self._alive) else np.zeros(end)
-        columns = set(np.argsort(-total, kind="stable")[:64].tolist())
+        copies = np.zeros(end + 1)
+        for readers in self._readers:
+            ends = np.array(readers.spans)
+            np.add.at(copies, ends[:, 0], self._values[readers.values].bytes)
+            np.add.at(copies, ends[:, 1] + 1, -self._values[readers.values].bytes)
+        copies = np.cumsum(copies)[:end]
+        columns: set[int] = set()
+        for amount in (total, copies, total + copies):
+            columns.update(np.argsort(-amount, kind="stable")[:48].tolist())
         columns.update(np.argmax(self._counts, axis=1).tolist() if end else [])
-        self._columns = self._counts[:, sorted(columns)].astype(np.float64)
+        chosen = np.array(sorted(columns), dtype=np.int64)
+        self._columns = self._counts[:, chosen].astype(np.float64)
+        self._copies = np.zeros((len(self._readers), len(chosen)))
+        for number, readers in enumerate(self._readers):
+            firsts, lasts = np.array(readers.spans).T
+            # How many began by then, without those that had ended.
+            self._copies[number] = (firsts[:, None] <= chosen).sum(axis=0) - (lasts[:, None] < chosen).sum(axis=0)
         self._arguments = [self.class_of[v] for v in graph.entry.arguments]
         counts: dict[int, int] = defaultdict(int)
         for k in self._arguments:
@@ -338,18 +373,17 @@ class Model:
             local += ops.times * found.local
             communication += ops.times * found.communication
             moved += ops.times * found.sent
-        gathered = 0.0
+        gathered = np.zeros(len(self._readers))
         for number, readers in enumerate(self._readers):
-            seconds, size, extra = self._reading(number, readers, plan, done)
+            seconds, size, gathered[number] = self._reading(number, readers, plan, done)
             communication += readers.times * seconds
             moved += readers.times * size
-            gathered = max(gathered, extra)
         arguments = sum(
             count * self._local_bytes(k, plan) for k, count in self._argument_counts.items()
         )
         weights = np.array([self._local_bytes(int(k), plan) for k in self._alive])
-        alive = float((weights @ self._columns).max()) if self._columns.size else 0.0
-        return Price(local + communication, local, moved, arguments + alive + gathered, arguments)
+        alive = float((weights @ self._columns + gathered @ self._copies).max()) if self._columns.shape[1] else 0.0
+        return Price(local + communication, local, moved, arguments + alive, arguments)
 
     def _local_bytes(self, number: int, plan: Plan) -> float:
         return self._values[number].bytes / self._parts(self.layout(number, plan))
@@ -395,7 +429,8 @@ class Model:
             for layout in sorted(layouts):
                 more, bytes = self._move(self._values[readers.values].bytes, lies, layout)
                 seconds, size = seconds + more, size + bytes
-                extra = max(extra, self._values[readers.values].bytes / self._parts(layout))
+                if more:
+                    extra += self._values[readers.values].bytes / self._parts(layout)
             self._moves[key] = seconds, size, extra
         return self._moves[key]
 

@@ -19,12 +19,20 @@ func.func @main(%x: tensor<8x16xf32> loc("x"), %up: tensor<16x32xf32> loc("up"),
 }"""
 
 ATTENTION = """
-func.func @main(%x: tensor<2x8x16xf32>) -> tensor<2x8x16xf32> {
-  %0 = stablehlo.dot_general %x, %x, batching_dims = [0] x [0], contracting_dims = [2] x [2]
-    : (tensor<2x8x16xf32>, tensor<2x8x16xf32>) -> tensor<2x8x8xf32>
-  %1 = stablehlo.dot_general %0, %x, batching_dims = [0] x [0], contracting_dims = [2] x [1]
-    : (tensor<2x8x8xf32>, tensor<2x8x16xf32>) -> tensor<2x8x16xf32>
-  return %1 : tensor<2x8x16xf32>
+func.func @main(%x: tensor<2x8x16xf32>, %wq: tensor<16x4xf32>, %wk: tensor<16x4xf32>, %wo: tensor<4x16xf32>)
+    -> tensor<2x8x16xf32> {
+  %q = stablehlo.dot_general %x, %wq, contracting_dims = [2] x [0]
+    : (tensor<2x8x16xf32>, tensor<16x4xf32>) -> tensor<2x8x4xf32>
+  %k = stablehlo.dot_general %x, %wk, contracting_dims = [2] x [0]
+    : (tensor<2x8x16xf32>, tensor<16x4xf32>) -> tensor<2x8x4xf32>
+  %scores = stablehlo.dot_general %k, %q, batching_dims = [0] x [0], contracting_dims = [2] x [2]
+    : (tensor<2x8x4xf32>, tensor<2x8x4xf32>) -> tensor<2x8x8xf32>
+  %out = stablehlo.dot_general %scores, %k, batching_dims = [0] x [0], contracting_dims = [1] x [1]
+    : (tensor<2x8x8xf32>, tensor<2x8x4xf32>) -> tensor<2x8x4xf32>
+  %y = stablehlo.dot_general %out, %wo, contracting_dims = [2] x [0]
+    : (tensor<2x8x4xf32>, tensor<4x16xf32>) -> tensor<2x8x16xf32>
+  %sum = stablehlo.add %x, %y : tensor<2x8x16xf32>
+  return %sum : tensor<2x8x16xf32>
 }"""
 
 LOOP = """
@@ -94,13 +102,14 @@ def test_contracted_dimensions_and_what_passes_through_have_one_colour() -> None
     assert found.titles[hidden] == ["up.1", "down.0"] or found.titles[hidden] == ["down.0", "up.1"]
 
 
-def test_attention_has_one_cut_and_keeps_the_sequence_of_queries() -> None:
+def test_attention_is_cut_where_scores_have_two_sequences_and_nowhere_else() -> None:
     found = _dimensions(ATTENTION)
-    [(batch, sequence, features)] = _arguments(found)
-    scores, out = (found.colours[v] for v in _values(found, "dot_general"))
-    assert scores[:2] == (batch, sequence)
-    assert scores[2] not in (batch, sequence, features)
-    assert out[:2] == (batch, sequence)
+    batch, sequence, features = _arguments(found)[0]
+    q, k, scores, _, y = (found.colours[v] for v in _values(found, "dot_general"))
+    assert q[:2] == k[:2] == (batch, sequence)
+    assert y == found.colours[found.graph.entry.returned[0]] == (batch, sequence, features)
+    assert scores[0] == batch
+    assert (scores[1] == sequence) != (scores[2] == sequence)
 
 
 def test_no_value_and_no_op_has_a_colour_twice() -> None:
