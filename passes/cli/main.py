@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "explain": ("passes.cli.explain", "say why a tensor is split as it is, step by step from an annotation"),
     "diff": ("passes.cli.diff", "compare how the tensors of one program lie in two annotated modules"),
     "partition": ("passes.cli.partition", "turn a sharded program into the program of one device"),
+    "autoshard": ("passes.cli.autoshard", "find how to split a program over a mesh, under a limit of memory"),
     "cost": ("passes.cli.cost", "say what a program costs on each device: work, memory, bytes sent, time"),
     "verify": ("passes.cli.verify", "execute two programs and compare their results"),
     "bisect": ("passes.cli.bisect", "find the op, or the pass, at which a program starts to compute something else"),

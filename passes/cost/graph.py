@@ -85,6 +85,7 @@ class Graph:
       functions: The bodies of the functions it calls, by name.
       bytes: The size of each value.
       elements: The element type of each value, as text; empty for a token.
+      shapes: The shape of each value; empty for a token.
       unknown_loops: Loops whose number of runs could not be found; they count as often as the reader was told.
     """
 
@@ -93,6 +94,7 @@ class Graph:
     functions: dict[str, Body] = field(default_factory=dict)
     bytes: list[int] = field(default_factory=list)
     elements: list[str] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
     unknown_loops: list[Any] = field(default_factory=list)
     _weights: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -136,6 +138,7 @@ class _Reader:
     unknown_runs: int
     bytes: list[int] = field(default_factory=list)
     elements: list[str] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     ids: dict[Any, int] = field(default_factory=dict)
     functions: dict[str, Body] = field(default_factory=dict)
@@ -153,7 +156,7 @@ class _Reader:
             if not len(blocks):
                 raise self.program.error(f"function @{name} has no body, so what it costs is not known", defined[name])
             self.functions[name] = self._body(blocks[0])
-        return Graph(self.program, body, self.functions, self.bytes, self.elements, self.unknown)
+        return Graph(self.program, body, self.functions, self.bytes, self.elements, self.shapes, self.unknown)
 
     def _body(self, block: Any) -> Body:
         arguments = tuple([self._define(a) for a in block.arguments])
@@ -193,7 +196,7 @@ class _Reader:
         return tuple([self._define(v) for v in op.results])
 
     def _define(self, value: Any) -> int:
-        size, element, count = _measure(value.type)
+        size, element, shape, count = _measure(value.type)
         if size is None:
             reason = f"a value of type {value.type} has no static shape, so its size is not known"
             owner = value.owner
@@ -201,26 +204,28 @@ class _Reader:
         number = self.ids[value] = len(self.bytes)
         self.bytes.append(size)
         self.elements.append(element)
+        self.shapes.append(shape)
         self.counts.append(count)
         return number
 
 
 @functools.cache
-def _measure(type: Any) -> tuple[int | None, str, int]:
-    """Bytes, element type and number of elements of a value of ``type``.
+def _measure(type: Any) -> tuple[int | None, str, tuple[int, ...], int]:
+    """Bytes, element type, shape and number of elements of a value of ``type``.
 
     A token has no bytes, and of a dynamic shape they are ``None``.
     """
     ir = _mlir.ir
     if isinstance(type, ir.RankedTensorType):
         if not type.has_static_shape:
-            return None, "", 0
-        return byte_size(type), str(type.element_type), math.prod(type.shape)
+            return None, "", (), 0
+        shape = tuple(type.shape)
+        return byte_size(type), str(type.element_type), shape, math.prod(shape)
     if isinstance(type, ir.TupleType):
         sizes = [_measure(type.get_type(i))[0] for i in range(type.num_types)]
         known = [size for size in sizes if size is not None]
-        return (sum(known) if len(known) == len(sizes) else None), "", 1
-    return 0, "", 1
+        return (sum(known) if len(known) == len(sizes) else None), "", (), 1
+    return 0, "", (), 1
 
 
 @functools.cache

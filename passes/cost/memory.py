@@ -43,6 +43,8 @@ class Memory:
       at: The op that runs at the peak, with the ops around it outside in; empty if there is no op.
       held: What is in memory then, largest first.
       timeline: For each op of the entry function, the bytes in memory while it runs.
+      lifetimes: (value, first, last): from and to which op of the entry function a value that counts is in memory; what
+        a loop holds at its own peak is there while the loop runs.
     """
 
     peak: int
@@ -52,6 +54,7 @@ class Memory:
     at: tuple[Node, ...]
     held: list[Held]
     timeline: list[int]
+    lifetimes: list[tuple[int, int, int]]
 
     @property
     def temporaries(self) -> int:
@@ -75,7 +78,7 @@ def memory(graph: Graph, function: Any, fusions: dict[int, Fusion] | None = None
     held.sort(key=lambda h: -h.bytes)
     return Memory(
         arguments + found.bytes, arguments, results, walker.constants, found.at, held,
-        [arguments + size for size in found.timeline],
+        [arguments + size for size in found.timeline], found.lifetimes,
     )
 
 
@@ -113,6 +116,7 @@ class _Peak:
     at: tuple[Node, ...] = ()
     held: list[Held] = field(default_factory=list)
     timeline: list[int] = field(default_factory=list)
+    lifetimes: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 _NOTHING = _Peak(0)
@@ -150,6 +154,7 @@ class _Walker:
         owner = _owners(body)
         dying = _dying(body, stored, owner, kept)
         live: dict[int, tuple[Node, int]] = {}
+        born: dict[int, int] = {}
         lent = dict(lent or {})
         now, top = 0, _Peak(0)
         timeline = top.timeline
@@ -160,41 +165,49 @@ class _Walker:
                 timeline.append(now)
                 continue
             if ends and made:
-                now -= self._hand_over(node, ends, live, lent)
+                for v in self._handed_over(node, ends, live, lent):
+                    now -= self._end(v, live, born, position, top) if v in live else lent.pop(v)
             for v in made:
                 size = 0 if v in free or self._constant(node) else sizes[v]
-                live[v] = (node, size)
+                live[v], born[v] = (node, size), position
                 now += size
             worst = _NOTHING
             if node.bodies or node.callee:
                 worst = max([self.inner(inner) for inner in self.graph.called(node)], key=lambda p: p.bytes)
             timeline.append(now + worst.bytes)
+            top.lifetimes += [(h.value, position, position) for h in worst.held]
             if now + worst.bytes > top.bytes:
                 top.bytes, top.at = now + worst.bytes, (node, *worst.at)
                 snapshot, deeper = dict(live), worst.held
             for v in ends:
                 if v in live:
-                    now -= live.pop(v)[1]
+                    now -= self._end(v, live, born, position, top)
+        top.lifetimes += [(v, born[v], len(body.nodes) - 1) for v, (_, size) in live.items() if size]
         if top.at:
             top.held = [Held(v, node, size) for v, (node, size) in snapshot.items() if size] + deeper
         return top
 
-    def _hand_over(
+    def _handed_over(
         self, node: Node, ends: Iterable[int], live: dict[int, tuple[Node, int]], lent: dict[int, int]
-    ) -> int:
-        """Takes out of ``live`` and ``lent`` what the results of ``node`` take the place of; its bytes."""
+    ) -> list[int]:
+        """What of ``live`` and ``lent`` the results of ``node`` take the place of."""
         if not (node.name in FUSIBLE or node.name in _IN_PLACE or node.name == "stablehlo.while"):
-            return 0
+            return []
         wanted = [self.graph.bytes[v] for v in node.results]
-        freed = 0
+        found = []
         for v in ends:
             size = live[v][1] if v in live else lent.get(v, 0)
             if size and size in wanted:
                 wanted.remove(size)
-                freed += size
-                live.pop(v, None)
-                lent.pop(v, None)
-        return freed
+                found.append(v)
+        return found
+
+    def _end(self, v: int, live: dict[int, tuple[Node, int]], born: dict[int, int], position: int, top: _Peak) -> int:
+        """Takes ``v`` out of ``live``; its bytes."""
+        size = live.pop(v)[1]
+        if size:
+            top.lifetimes.append((v, born[v], position))
+        return size
 
     def _constant(self, node: Node) -> bool:
         if node.name != "stablehlo.constant":

@@ -17,6 +17,7 @@ from passes.program.walk import operations
 from passes.sharding.mesh import meshes
 
 _LEGALIZE = "builtin.module(func.func(chlo-legalize-to-stablehlo))"
+_INLINE = "builtin.module(inline,symbol-dce)"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def cost(
         report = partition(program, entry_name)
         count, entry_name = report.side_table.mesh.device_count, None
     _legalize(program)
+    _inline(program)
     graph = read_graph(program, entry_name, unknown_runs)
     found = estimate(graph, device, topology, entry_name)
     if count == 1:
@@ -87,6 +89,12 @@ def _legalize(program: Program) -> None:
     """``chlo`` ops become the StableHLO ops that they stand for, which is what any compiler computes."""
     if any(op.name.startswith("chlo.") for op in operations(program.module)):
         runner.run(program, _LEGALIZE)
+
+
+def _inline(program: Program) -> None:
+    """Compilers inline calls, and fuse what is on both sides."""
+    if any(op.name == "func.call" for op in operations(program.module)):
+        runner.run(program, _INLINE)
 
 
 def _partitions(module: Any) -> int:

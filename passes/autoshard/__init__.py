@@ -1,0 +1,1 @@
+"""Finds the sharding of a program: dimensions that go together, what splitting them costs, and which to split."""

@@ -1,0 +1,200 @@
+"""Chooses the sharding of a program: analyse, search, cost the best plans for real, compare with the usual plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from passes.autoshard.dimensions import Dimensions, analyse
+from passes.autoshard.given import given, the_mesh
+from passes.autoshard.model import Layout, Model, Plan, Price
+from passes.autoshard.rules_text import Dims, dims, rules_text
+from passes.autoshard.search import Found, Goal, search
+from passes.cost.device import Device
+from passes.cost.estimate import estimate
+from passes.cost.graph import read_graph
+from passes.cost.program_cost import ProgramCost, cost
+from passes.errors import UserError
+from passes.partition.partition import NORMALISE
+from passes.partition.plan import SUPPORT
+from passes.pipeline import runner
+from passes.program import entry, read, write
+from passes.program.read import Program
+from passes.sharding import rules_file
+from passes.sharding.annotate import annotate
+from passes.sharding.mesh import Mesh
+from passes.sharding.op_rules import populate
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plan that was lowered.
+
+    Attributes:
+      title: What it is called in a table.
+      rules: It as a rules file.
+      price: What the model said; ``None`` for a preset.
+      real: What the lowered program costs.
+      plan: Its actions; empty for a preset.
+    """
+
+    title: str
+    rules: str
+    price: Price | None
+    real: ProgramCost
+    plan: Plan = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was chosen.
+
+    Attributes:
+      best: The answer.
+      others: Other plans that were lowered, best first.
+      presets: The usual plans that fit the program.
+      refused: The usual plans that do not, with the reason.
+      model: What priced plans.
+      considered: How many plans were priced.
+    """
+
+    best: Choice
+    others: list[Choice]
+    presets: list[Choice]
+    refused: dict[str, str]
+    model: Model
+    considered: int
+
+
+def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None = None, runs: int = 1) -> Model:
+    """The model of ``program``, which is flattened and gets sharding rules on the way.
+
+    Raises:
+      UserError: a tensor has a dynamic shape.
+    """
+    runner.run(program, NORMALISE.replace("EXCEPT", ""))
+    populate(program, SUPPORT)
+    graph = read_graph(program, unknown_runs=runs)
+    whole = estimate(graph, device, topology)
+    function = entry.find_entry(program)
+    dimensions = analyse(graph, function)
+    return Model(dimensions, whole.fusions, whole.memory, mesh, device, topology, given(graph, function, mesh))
+
+
+def choose(
+    program: Program, mesh: Mesh | None, device: Device, goal: Goal, *, topology: str | None = None, lowered: int = 4,
+    unknown_runs: int = 1, compare: bool = True,
+) -> Outcome:
+    """The best sharding of ``program`` that was found; the program stays as it is.
+
+    Args:
+      program: What is sharded in it stays as it is: arguments, results and constraints.
+      mesh: Its devices; ``None`` takes the mesh that the program has.
+      device: Of this kind.
+      goal: What to look for.
+      topology: How devices are joined, in place of what ``device`` says.
+      lowered: How many of the plans that look best are lowered, to choose by what they really cost.
+      unknown_runs: How often a loop runs whose text does not tell.
+      compare: Whether the presets are lowered too; a preset that is better is the answer.
+
+    Raises:
+      UserError: there is no mesh, or the program has another one or shardings that cannot be kept.
+    """
+    mesh = the_mesh(program, mesh)
+    source = write.to_bytecode(program.module)
+    model = prepare(_copy(source, program), mesh, device, topology, unknown_runs)
+    found = search(model, goal)
+    choices = []
+    for candidate in _distinct(model, found, lowered):
+        text = text_of(model, candidate, program)
+        real = _lower(source, program, text, model, unknown_runs)
+        if real is not None:
+            choices.append(Choice("autoshard", text, candidate.price, real, candidate.plan))
+    # A preset would write over what is given.
+    compare = compare and not model.given
+    presets, refused = _presets(source, program, model, unknown_runs) if compare else ([], {})
+    ranked = sorted([*choices, *presets], key=lambda c: goal.rank(_real_price(c.real)))
+    if not ranked:
+        raise program.error("no plan that was found can be lowered")
+    return Outcome(ranked[0], [c for c in ranked[1:] if c in choices], presets, refused, model, len(found))
+
+
+def text_of(model: Model, found: Found, program: Program) -> str:
+    """``found`` as a rules file for ``program``."""
+    function = entry.find_entry(program)
+    body, classes = model.dimensions.graph.entry, model.class_of
+
+    def with_dims(values: list[entry.Value], numbers: tuple[int, ...]) -> list[tuple[entry.Value, Dims]]:
+        chosen = []
+        for value, n in zip(values, numbers, strict=True):
+            if n not in model.given or not model.given[n].closed:
+                k = classes[n]
+                layout, priorities = model.layout(k, found.plan), model.priorities(k, found.plan)
+                chosen.append((value, dims(model.mesh, layout, priorities)))
+        return chosen
+
+    return rules_text(
+        model.mesh, with_dims(entry.arguments(function), body.arguments),
+        with_dims(entry.results(function), body.returned), "\n".join(describe(model, found.plan)),
+    )
+
+
+def describe(model: Model, plan: Plan) -> list[str]:
+    """The actions of ``plan`` in words."""
+    return [
+        f"{model.mesh.axes[axis][0]} splits {title(model.dimensions, colour)}" for colour, axis in plan
+    ] or ["nothing is split: every device runs the whole program"]
+
+
+def title(dimensions: Dimensions, colour: int) -> str:
+    """A colour by its size and where it is found."""
+    where = dimensions.titles[colour]
+    more = f" and {len(where) - 2} more" if len(where) > 2 else ""
+    return f"size {dimensions.sizes[colour]}: {', '.join(where[:2])}{more}"
+
+
+def _copy(source: bytes, program: Program) -> Program:
+    return replace(read.parse(source, program.source), text=program.text)
+
+
+def _distinct(model: Model, found: list[Found], count: int) -> list[Found]:
+    """The first ``count`` that give arguments or results different layouts."""
+    body = model.dimensions.graph.entry
+    chosen: dict[tuple[Layout, ...], Found] = {}
+    for candidate in found:
+        layouts = tuple(
+            model.layout(model.class_of[v], candidate.plan) for v in (*body.arguments, *body.returned)
+        )
+        chosen.setdefault(layouts, candidate)
+        if len(chosen) == count:
+            break
+    return list(chosen.values())
+
+
+def _lower(source: bytes, program: Program, text: str, model: Model, runs: int) -> ProgramCost | None:
+    copy = _copy(source, program)
+    annotate(copy, rules_file.parse(text))
+    try:
+        return cost(copy, model.device, topology=model.topology, unknown_runs=runs)
+    except UserError:
+        return None
+
+
+def _presets(
+    source: bytes, program: Program, model: Model, runs: int
+) -> tuple[list[Choice], dict[str, str]]:
+    found, refused = [], {}
+    for name, text in rules_file.presets().items():
+        copy = _copy(source, program)
+        try:
+            annotate(copy, rules_file.parse(text, f"preset:{name}", model.mesh))
+            real = cost(copy, model.device, topology=model.topology, unknown_runs=runs)
+        except UserError as error:
+            refused[name] = str(error).splitlines()[0]
+            continue
+        found.append(Choice(f"preset:{name}", text, None, real))
+    return found, refused
+
+
+def _real_price(real: ProgramCost) -> Price:
+    e = real.estimate
+    return Price(e.seconds, e.local, e.sent, e.memory.peak, e.memory.arguments)

@@ -1,0 +1,196 @@
+"""``shlo autoshard``: finds how to split a program over a mesh, and writes it annotated or as a rules file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from passes.cli.common import add_entry, add_input, add_output, check_output, read_input, whole_number, write_module
+from passes.errors import EXIT_OK, UserError
+
+if TYPE_CHECKING:
+    from passes.autoshard.autoshard import Choice, Outcome
+    from passes.autoshard.model import Model
+    from passes.autoshard.search import Goal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    add_input(parser)
+    add_entry(parser)
+    parser.add_argument("--mesh", metavar="AXES", help=(
+        "the mesh, major to minor: data=2,model=4 (default: the one that the program has)"
+    ))
+    parser.add_argument("--device", metavar="NAME", default="tpu_v5e", help=(
+        "a preset (shlo cost --list-devices), or a .toml file with the figures of a device (default: tpu_v5e)"
+    ))
+    parser.add_argument("--topology", metavar="NAME", help=(
+        "how devices are joined, in place of what the device says: ring, line, torus, switch, all_to_all"
+    ))
+    parser.add_argument("--memory", metavar="BYTES", help=(
+        "what a plan may take of a device's memory, as in 12e9 (default: what the device has; none: any amount)"
+    ))
+    parser.add_argument("--objective", choices=("time", "bytes", "memory"), default="time", help=(
+        "what to have least of: seconds, bytes sent, or bytes of memory (default: time)"
+    ))
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", default=20.0, help=(
+        "when to stop searching (default: 20)"
+    ))
+    parser.add_argument("--lower", type=whole_number, metavar="N", default=4, help=(
+        "how many of the plans that look best are lowered, to choose by what they really cost (default: 4)"
+    ))
+    parser.add_argument("--loop-runs", type=whole_number, metavar="N", default=1, help=(
+        "how often a loop runs whose text does not tell (default: 1)"
+    ))
+    parser.add_argument("--no-presets", action="store_true", help="do not lower the usual plans for comparison")
+    parser.add_argument("--show-dimensions", action="store_true", help=(
+        "print the dimensions that go together, on standard output, and choose nothing"
+    ))
+    parser.add_argument("--rules-out", metavar="FILE", help="where the plan goes as a rules file")
+    parser.add_argument("--json", action="store_true", help="print the comparison on stderr as JSON")
+    add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0: the annotated program is written."""
+    from passes.autoshard.given import the_mesh
+    from passes.cost import device as devices
+    from passes.sharding.import_shardings import import_shardings
+    from passes.sharding.rules_file import parse_mesh
+
+    wanted, device = parse_mesh(args.mesh) if args.mesh else None, devices.load(args.device)
+    goal = _goal(args, device.memory)
+    check_output(args.rules_out or "-")
+    program = read_input(args)
+    import_shardings(program)
+    mesh = the_mesh(program, wanted)
+    if args.show_dimensions:
+        from passes.autoshard.autoshard import prepare
+
+        print("\n".join(_dimension_lines(prepare(program, mesh, device, args.topology, args.loop_runs))))
+        return EXIT_OK
+    from passes.autoshard.autoshard import choose
+    from passes.sharding.annotate import annotate
+    from passes.sharding.rules_file import parse
+
+    start = time.monotonic()
+    outcome = choose(
+        program, mesh, device, goal, topology=args.topology, lowered=max(1, args.lower), unknown_runs=args.loop_runs,
+        compare=not args.no_presets,
+    )
+    seconds = time.monotonic() - start
+    words = json.dumps(_to_json(outcome, goal, seconds)) if args.json else "\n".join(_lines(outcome, goal, seconds))
+    print(words, file=sys.stderr)
+    _refuse_unfit(outcome, goal)
+    annotate(program, parse(outcome.best.rules, outcome.best.title, mesh), args.entry)
+    write_module(args, program)
+    if args.rules_out is not None:
+        from passes.program.write import write_output
+
+        write_output(args.rules_out, outcome.best.rules)
+    return EXIT_OK
+
+
+def _goal(args: argparse.Namespace, memory: float | None) -> Goal:
+    from passes.autoshard.search import Goal
+
+    limit = memory
+    if args.memory == "none":
+        limit = None
+    elif args.memory is not None:
+        try:
+            limit = float(args.memory)
+        except ValueError:
+            raise UserError(f"--memory takes bytes, as in 12e9, or none, not '{args.memory}'") from None
+    return Goal(limit, args.objective, args.time_limit)
+
+
+def _refuse_unfit(outcome: Outcome, goal: Goal) -> None:
+    """Says what the least memory is that any plan takes, and what takes it."""
+    peak = outcome.best.real.estimate.memory.peak
+    if goal.limit is None or peak <= goal.limit:
+        return
+    from passes.cli.cost import quantity
+
+    memory = outcome.best.real.estimate.memory
+    largest = memory.held[0] if memory.held else None
+    what = "arguments" if memory.arguments > peak / 2 else "temporaries"
+    named = f", the largest of {quantity(largest.bytes)}B" if largest is not None else ""
+    raise UserError(
+        f"no plan was found that fits into {quantity(goal.limit)}B: the least memory is {quantity(peak)}B, "
+        f"{quantity(memory.arguments)}B of arguments and {quantity(memory.temporaries)}B of temporaries; most are "
+        f"{what}{named}"
+    )
+
+
+def _dimension_lines(model: Model) -> list[str]:
+    from passes.autoshard.search import candidates
+
+    dimensions = model.dimensions
+    axes: dict[int, list[str]] = {}
+    for colour, axis in candidates(model):
+        axes.setdefault(colour, []).append(model.mesh.axes[axis][0])
+    factors: dict[int, int] = {}
+    for use in dimensions.uses:
+        for colour in use.factors:
+            factors[colour] = factors.get(colour, 0) + 1
+    cells = [["size", "in ops", "axes that divide it", "where"]]
+    ranked = sorted(
+        (c for c in range(len(dimensions.sizes)) if dimensions.titles[c]), key=lambda c: (-factors.get(c, 0), c)
+    )
+    for c in ranked:
+        where = dimensions.titles[c]
+        more = f" and {len(where) - 4} more" if len(where) > 4 else ""
+        cells.append([
+            str(dimensions.sizes[c]), f"{factors.get(c, 0):,}", ", ".join(axes.get(c, [])), ", ".join(where[:4]) + more,
+        ])
+    widths = [max(len(row[i]) for row in cells) for i in range(3)]
+    return [
+        "  ".join([row[0].rjust(widths[0]), row[1].rjust(widths[1]), row[2].ljust(widths[2]), row[3]]) for row in cells
+    ]
+
+
+def _lines(outcome: Outcome, goal: Goal, seconds: float) -> list[str]:
+    from passes.autoshard.autoshard import describe
+    from passes.cli.cost import align, duration, quantity
+
+    best = outcome.best
+    lines = [f"{outcome.considered:,} plans in {seconds:.1f} s; {best.title}:"]
+    lines += [f"  {line}" for line in describe(outcome.model, best.plan)] if best.price is not None else []
+    cells = [["plan", "time", "computing", "collectives", "sent", "memory", "arguments", ""]]
+    for choice in sorted([best, *outcome.others, *(p for p in outcome.presets if p is not best)],
+                         key=lambda c: c.real.estimate.seconds):
+        e = choice.real.estimate
+        fits = goal.limit is None or e.memory.peak <= goal.limit
+        mark = ("chosen" if choice is best else "") if fits else "does not fit"
+        cells.append([
+            choice.title, duration(e.seconds), duration(e.local), duration(e.communication), f"{quantity(e.sent)}B",
+            f"{quantity(e.memory.peak)}B", f"{quantity(e.memory.arguments)}B", mark,
+        ])
+    lines += align(cells)
+    lines += [f"preset:{name} does not fit the program: {reason}" for name, reason in outcome.refused.items()]
+    return lines
+
+
+def _to_json(outcome: Outcome, goal: Goal, seconds: float) -> dict[str, Any]:
+    from passes.autoshard.autoshard import describe
+
+    def plan(choice: Choice) -> dict[str, Any]:
+        e = choice.real.estimate
+        return {
+            "title": choice.title, "seconds": e.seconds, "local": e.local, "collectives": e.communication,
+            "sent": e.sent, "peak": e.memory.peak, "arguments": e.memory.arguments,
+            "predicted": None if choice.price is None else {
+                "seconds": choice.price.seconds, "sent": choice.price.sent, "peak": choice.price.peak,
+            },
+            "actions": describe(outcome.model, choice.plan) if choice.price is not None else [],
+        }
+
+    return {
+        "search_seconds": seconds, "considered": outcome.considered, "limit": goal.limit,
+        "best": plan(outcome.best), "others": [plan(c) for c in outcome.others],
+        "presets": [plan(c) for c in outcome.presets], "refused": outcome.refused,
+    }

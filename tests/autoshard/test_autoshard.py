@@ -1,0 +1,82 @@
+"""The answer is no worse than the usual plans, computes the same on 8 devices, and survives its rules file."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from passes.autoshard.autoshard import Outcome, choose
+from passes.autoshard.search import Goal
+from passes.errors import UserError
+from passes.execute.verify import verify
+from passes.partition.partition import partition
+from passes.program import read
+from passes.program.entry import arguments, find_entry, results
+from passes.sharding import rules_file
+from passes.sharding.annotate import annotate
+from tests.autoshard.plans import MESH, V5E, example
+from tests.autoshard.test_model import GIVEN
+
+# Limits under which something has to be split.
+PROGRAMS = [
+    ("decoder/train_step", 1e6), ("gpt/train_step", 6e5), ("lm_head/train_step", 1e6), ("moe/train_step", 2e6),
+    ("scan_layers/train_step", 2e6),
+]
+
+
+@cache
+def _chosen(name: str, limit: float) -> Outcome:
+    return choose(example(name).program(), MESH, V5E, Goal(limit), lowered=2)
+
+
+@pytest.mark.parametrize(("name", "limit"), PROGRAMS)
+def test_the_answer_fits_and_is_no_slower_than_any_usual_plan_that_does(name: str, limit: float) -> None:
+    outcome = _chosen(name, limit)
+    best = outcome.best.real.estimate
+    assert best.memory.peak <= limit
+    fitting = [p.real.estimate.seconds for p in outcome.presets if p.real.estimate.memory.peak <= limit]
+    assert all(best.seconds <= seconds for seconds in fitting)
+
+
+@pytest.mark.parametrize(("name", "limit"), PROGRAMS)
+def test_the_answer_computes_the_same_on_8_devices(name: str, limit: float) -> None:
+    original, program = example(name).program(), example(name).program()
+    annotate(program, rules_file.parse(_chosen(name, limit).best.rules))
+    report = partition(program)
+    assert verify(original, program, report.side_table).ok
+    assert report.traffic
+
+
+def test_the_rules_file_says_how_everything_lies() -> None:
+    outcome = _chosen("decoder/train_step", 1e6)
+    program = example("decoder/train_step").program()
+    report = annotate(program, rules_file.parse(outcome.best.rules))
+    function = find_entry(program)
+    assert len(report.arguments) == len(arguments(function))
+    assert len(report.results) == len(results(function))
+    model, plan = outcome.model, outcome.best.plan
+    for annotated, number in zip(report.arguments, model.dimensions.graph.entry.arguments, strict=True):
+        layout = model.layout(model.class_of[number], plan)
+        assert [[a.name for a in axes] for axes in annotated.sharding.dims] == [
+            [MESH.axes[a][0] for a in axes] for axes in layout
+        ]
+
+
+def test_annotations_of_the_user_stay() -> None:
+    outcome = choose(read.parse(GIVEN), None, V5E, Goal(), lowered=1)
+    assert not outcome.presets and not outcome.refused
+    program = read.parse(GIVEN)
+    annotate(program, rules_file.parse(outcome.best.rules))
+    _, w = arguments(find_entry(program))
+    assert str(w.attributes["sdy.sharding"]) == '#sdy.sharding<@mesh, [{}, {"model"}]>'
+
+
+@pytest.mark.parametrize(("text", "mesh", "message"), [
+    (GIVEN, "data=8", "annotated for the mesh"),
+    (GIVEN.replace('{"model"}', '{"model":(1)2}'), "data=2,model=4", "part of an axis"),
+    (GIVEN.replace("sdy.mesh", 'sdy.mesh @other = <["x"=8]>\nsdy.mesh', 1), "data=2,model=4", "several meshes"),
+])
+def test_annotations_that_cannot_be_kept_are_refused(text: str, mesh: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        choose(read.parse(text), rules_file.parse_mesh(mesh), V5E, Goal(), lowered=1)
