@@ -4,11 +4,11 @@
         [--every N]
 
 Prints a line per op: its cells, how many of them compute in parts without moving anything but sums (local), move parts
-(moved: gathers, all_to_alls, permutes), have the op replicated around by the plan (around), were refused because an
-argument or result was asked to lie on axes that do not divide it (refused), and those that are wrong, dead or in error.
-Every cell that is not refused is executed on virtual devices and compared with the original bit by bit, on inputs on
-which nothing rounds. XLA's products of a single row make other zeros: where only the sign of zeros differs, the cell is
-right and counted as such. A cell counts for each op that its program has.
+(moved: gathers, all_to_alls, permutes), have the op replicated around by the plan (around), were refused (refused), and
+those that are wrong, dead or in error. Where axes do not divide an argument or result, it is padded, as
+`--pad-arguments` has it. Every cell that is not refused is executed on virtual devices and compared with the original
+bit by bit, on inputs on which nothing rounds. XLA's products of a single row make other zeros: where only the sign of
+zeros differs, the cell is right and counted as such. A cell counts for each op that its program has.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def judge(case: Case) -> Case:
     original = read.parse(ALL_PROGRAMS[cell.program], cell.program)
     found = verify(original, program, report.side_table, inputs="exact", level=BIT_EQUAL, executor=EXECUTOR)
     if found.ok:
-        return {"verdict": "right", "how": how}
+        return {"verdict": "right", "how": how, "padded": not cell.divides}
     if only_zeros_differ(found):
-        return {"verdict": "right", "how": how, "zeros": True}
-    return {"verdict": "wrong", "how": how, "reason": " | ".join(found.lines())}
+        return {"verdict": "right", "how": how, "padded": not cell.divides, "zeros": True}
+    return {"verdict": "wrong", "how": how, "padded": not cell.divides, "reason": " | ".join(found.lines())}
 
 
 def show(found: list[Case]) -> None:
@@ -69,7 +69,8 @@ def show(found: list[Case]) -> None:
     totals = Counter(r["how"] if r["verdict"] == "right" else r["verdict"] for r in found)
     print(f"{len(ROWS)} rows, {len(per_op)} ops in {len({r['program'] for r in found})} programs, {len(found)} cells: "
           + ", ".join(f"{totals[c]} {c}" for c in columns)
-          + f"; in {sum('zeros' in r for r in found)} of the right ones the sign of a zero differs")
+          + f"; {sum(r.get('padded', False) for r in found)} with a padded argument or result; "
+          + f"in {sum('zeros' in r for r in found)} of the right ones the sign of a zero differs")
 
 
 def main() -> int:

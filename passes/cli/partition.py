@@ -88,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     manual = args.style == "manual"
     if manual and args.device_id == "replica":
         raise UserError("--style=manual is about partitions; it does not go with --device-id=replica")
+    if manual and args.pad_arguments:
+        raise UserError("--style=manual keeps global types, which must divide; it does not go with --pad-arguments")
     rules = read_rules(args)
     side_table = _side_table_path(args)
     check_output(args.trace or "-")

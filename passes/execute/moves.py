@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from passes import _mlir
-from passes.program.types import shape_of
+from passes.program.types import shape_of, splat
 
 
 def integer(op: Any, name: str) -> int:
@@ -38,9 +38,9 @@ def constant(attribute: Any) -> Any:
 def zeros(type: Any) -> Any:
     """A constant of zeros (``false`` for i1)."""
     element = str(_mlir.ir.RankedTensorType(type).element_type)
-    zero = "(0.0, 0.0)" if element.startswith("complex") else "0" if element.lstrip("u").startswith("i") else "0.0"
+    zero = "0" if element.lstrip("u").startswith("i") else "0.0"
     zero = "false" if element == "i1" else zero
-    return constant(_mlir.ir.Attribute.parse(f"dense<{zero}> : {type}"))
+    return constant(splat(zero, type))
 
 
 def retyped(value: Any, shape: list[int]) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from passes import _mlir
-from passes.program.types import tensor_type
+from passes.program.types import splat, tensor_type
 from passes.sharding.mesh import Sharding
 
 if TYPE_CHECKING:
@@ -119,19 +119,16 @@ def neutral(type: Any, kind: str = "stablehlo.add") -> Any:
     if isinstance(element, _mlir.ir.IntegerType):
         value = str(int(one)) if element.width > 1 else str(one).lower()
     else:
-        number = "1.0" if one else "-0.0"
-        value = f"({number}, {'0.0' if one else number})" if isinstance(element, _mlir.ir.ComplexType) else number
-    return _mlir.ir.Attribute.parse(f"dense<{value}> : {type}", _mlir.context())
+        value = "-0.0" if not one else "(1.0, 0.0)" if isinstance(element, _mlir.ir.ComplexType) else "1.0"
+    return splat(value, type)
 
 
 def zero(type: Any) -> Any:
     """The splat of ``type`` whose bits are all zero, which is what a device receives that nobody sends to."""
     element = _mlir.ir.RankedTensorType(type).element_type
-    if isinstance(element, _mlir.ir.IntegerType):
-        value = "0" if element.width > 1 else "false"
-    else:
-        value = "(0.0, 0.0)" if isinstance(element, _mlir.ir.ComplexType) else "0.0"
-    return _mlir.ir.Attribute.parse(f"dense<{value}> : {type}", _mlir.context())
+    if not isinstance(element, _mlir.ir.IntegerType):
+        return splat("0.0", type)
+    return splat("0" if element.width > 1 else "false", type)
 
 
 def is_zero(value: Any) -> bool:

@@ -3,8 +3,9 @@
 A per-device program that `keep_sdy` marked has the mesh, and on each argument and result of its entry function, whose
 types are local, how the global tensor is cut:
 
-  sdy.mesh @mesh = <["x"=2]>
-  func.func @main(%x: tensor<4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>}) -> ...
+  module attributes {shlo.local_types, ...} {
+    sdy.mesh @mesh = <["x"=2]>
+    func.func @main(%x: tensor<4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>}) -> ...
 
 `to_manual` makes a program on global types of it again, whose body says what each device does:
 
@@ -28,12 +29,20 @@ from passes.program.types import tensor_type
 from passes.sharding.mesh import mesh_to_attr, sharding_to_attr
 
 _SHARDING = "sdy.sharding"
+# On a module whose shardings are of tensors that its types are parts of; such a one is not to be partitioned again.
+LOCAL_TYPES = "shlo.local_types"
 
 
 def keep_sdy(program: Program, table: SideTable) -> None:
     """Writes the mesh and the shardings of ``table`` on the per-device ``program``, whose types stay local."""
     mesh = _add_mesh(program, table)
     _annotate(entry.find_entry(program), table, mesh)
+    program.module.operation.attributes[LOCAL_TYPES] = _mlir.ir.UnitAttr.get(_mlir.context())
+
+
+def has_local_types(program: Program) -> bool:
+    """Whether ``program`` is one that `keep_sdy` made."""
+    return LOCAL_TYPES in program.module.operation.attributes
 
 
 def to_manual(program: Program, table: SideTable) -> None:

@@ -18,6 +18,7 @@ from passes.partition.combine_collectives import CombineCollectives
 from passes.partition.composites import kept_whole
 from passes.partition.compute import Work, flops
 from passes.partition.delay_reductions import DelayReductions
+from passes.partition.forms import has_local_types
 from passes.partition.hoist_gathers import HoistGathers
 from passes.partition.localize import localize_function
 from passes.partition.manual import dissolve, new_groups, settle
@@ -196,6 +197,11 @@ def partition(
       UserError: the module has no mesh or several, an argument does not divide, or an op cannot be partitioned.
     """
     function = entry.find_entry(program, entry_name)
+    if has_local_types(program):
+        raise program.error(
+            "the module is a per-device program already: its types are local, and its shardings are of the global "
+            "tensors (--keep-sdy wrote it); partition the global program instead", function
+        )
     dissolve_tuples(program, named(program.module, NAMES))
     check_for_sdy(program)
     _keep_only(program, function)

@@ -140,8 +140,9 @@ def _ordered_factors(size: int, cuts: set[int]) -> list[int]:
 class _Rewriter:
     """Rewrites every ``sdy`` attribute of a module onto factored meshes; equal attributes are translated once.
 
-    A mesh without axes, which front ends write for "one device", can only say "replicated"; ``instead`` is the mesh
-    that says so in its place.
+    A mesh without axes can only say "replicated"; ``instead`` is the mesh that says so in its place. One that names a
+    device, which front ends write on callbacks, says that this device alone computes a value: here all do, and such a
+    sharding, which has no dimensions, becomes ``None``.
     """
 
     def __init__(self, meshes: dict[str, PrimeMesh], instead: str) -> None:
@@ -160,11 +161,15 @@ class _Rewriter:
             return self._sharding(sdy.TensorShardingAttr(attr))
         if sdy.TensorShardingPerValueAttr.isinstance(attr):
             shardings = [self.attribute(s) for s in sdy.TensorShardingPerValueAttr(attr).shardings]
+            # Of values of one op all are on one device, or none is.
+            if any(sharding is None for sharding in shardings):
+                return None
             return sdy.TensorShardingPerValueAttr.get(shardings, context=context)
         if isinstance(attr, ir.ArrayAttr):
             return ir.ArrayAttr.get([self.attribute(a) for a in attr], context=context)
         if isinstance(attr, ir.DictAttr):
-            return ir.DictAttr.get({a.name: self.attribute(a.attr) for a in attr}, context=context)
+            translated = {a.name: self.attribute(a.attr) for a in attr}
+            return ir.DictAttr.get({k: a for k, a in translated.items() if a is not None}, context=context)
         return attr
 
     def _sharding(self, attr: Any) -> Any:
@@ -174,6 +179,8 @@ class _Rewriter:
             raise UserError(f"a sharding carries its mesh inline ({attr}); run the module through `shlo shard` first")
         name = ir.FlatSymbolRefAttr(reference).value
         prime = self.meshes[name]
+        if not prime.original.axes and prime.original.device_ids:
+            return None
         dims = []
         for dimension in attr.dimension_shardings:
             d = sdy.DimensionShardingAttr(dimension)
@@ -223,17 +230,31 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
         return primes
     rewriter = _Rewriter(primes, instead)
     for op in operations(module):
-        attributes = op.operation.attributes
-        for key in _SHARDING_ATTRIBUTES:
-            if key in attributes:
-                attributes[key] = rewriter.attribute(attributes[key])
-        if "manual_axes" in attributes:
-            attributes["manual_axes"] = _manual_axes(attributes["manual_axes"], primes)
+        _rewrite(op.operation, rewriter, primes)
     for op in mesh_ops:
         if symbol_name(op) != instead and not primes[symbol_name(op)].original.axes:
             del primes[symbol_name(op)]
             op.erase()
     return primes
+
+
+def _rewrite(op: Any, rewriter: _Rewriter, primes: dict[str, PrimeMesh]) -> None:
+    """Rewrites what ``op`` says of shardings; a constraint that says nothing then goes."""
+    attributes = op.attributes
+    for key in _SHARDING_ATTRIBUTES:
+        if key not in attributes:
+            continue
+        translated = rewriter.attribute(attributes[key])
+        if translated is not None:
+            attributes[key] = translated
+        elif op.name == "sdy.sharding_constraint":
+            op.results[0].replace_all_uses_with(op.operands[0])
+            op.erase()
+            return
+        else:
+            del attributes[key]
+    if "manual_axes" in attributes:
+        attributes["manual_axes"] = _manual_axes(attributes["manual_axes"], primes)
 
 
 def _manual_axes(attr: Any, primes: dict[str, PrimeMesh]) -> Any:

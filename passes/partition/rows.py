@@ -16,6 +16,7 @@ from passes import _mlir
 from passes.partition import argreduce, composites, constants, indexed, manual, planned, shifts, windows
 from passes.partition.shardings import MANUAL
 from passes.partition.summary import COLLECTIVES
+from passes.partition.trace import stand_for
 from passes.program.types import shape_of
 from passes.sharding.reducers import NEUTRAL, reducer
 
@@ -141,8 +142,40 @@ def _dimension(op: Any) -> list[int]:
 # -- ops about which only the user knows ------------------------------------------------------------------------------
 
 
+def custom_call_lower(localizer: Localizer, op: Any) -> None:
+    """custom_call: the same call on local types; one that takes or gives nothing has no rule, and is whole."""
+    if not _is_whole(op):
+        same(localizer, op)
+        return
+    localizer.match_operands(op, [None] * len(op.operands))
+    for value in op.results:
+        if (attr := localizer.shardings.attr(value)) is not None:
+            _cut(localizer, value, attr)
+
+
+def _cut(localizer: Localizer, value: Any, attr: Any) -> None:
+    """Lets each device read its part of ``value``, which all of them have made whole."""
+    op, shardings = value.owner.operation, localizer.shardings
+    uses = [(use.owner.operation, use.operand_number) for use in value.uses]
+    dims = shardings.dims(value)
+    shardings.forget(value)
+    part = localizer.emit.slice(value, dims, _mlir.ir.InsertionPoint.after(op), op.location)
+    shardings.record(part, attr)
+    stand_for(part, value)
+    for user, number in uses:
+        user.operands[number] = part
+
+
+def _is_whole(op: Any) -> bool:
+    return not len(op.operands) or not len(op.results)
+
+
 def custom_call_guard(localizer: Localizer, op: Any) -> str:
     """custom_call: it runs on local types if that is all it takes."""
+    if _is_whole(op):
+        return ""
+    if problem := localizer.verdict(op).problem:
+        return problem
     called = op.attributes.get("called_computations", ())
     if len(called) and any(localizer.shardings.attr(v) for v in (*op.operands, *op.results)):
         return "it calls functions, which are for whole tensors"
@@ -275,8 +308,10 @@ ROWS: dict[str, Row] = {
     ),
     "stablehlo.custom_call": Row(
         "With a rule of the user's the same call on local types, sums over its reduction factors completed; without "
-        "one it runs on whole tensors.",
-        guard=custom_call_guard,
+        "one it runs on whole tensors, on every device.",
+        custom_call_lower,
+        custom_call_guard,
+        checked=False,
         needs_users_rule=True,
     ),
     "stablehlo.dynamic_slice": Row(

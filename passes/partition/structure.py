@@ -1,8 +1,8 @@
 """Checks a per-device program against its side table without executing it: what must hold of programs too large to run.
 
-No trace of ``sdy`` is left, the module is for as many devices as the mesh has, the signature has the local types, the
-module verifies, and every collective names each device exactly once, in groups that fit its types, on a channel of its
-own.
+No trace of ``sdy`` is left but what `forms.keep_sdy` writes, if that is what the table says; the module is for as many
+devices as the mesh has, the signature has the local types, the module verifies, and every collective names each device
+exactly once, in groups that fit its types, on a channel of its own, or without a channel where devices are replicas.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from passes import _mlir
+from passes.partition.forms import has_local_types
 from passes.partition.side_table import Entry, SideTable
 from passes.partition.summary import COLLECTIVES
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.types import shape_of
 from passes.program.walk import operations
+from passes.sharding.mesh import Mesh, meshes, sharding_from_attr
 
 # In these a channel alone means groups of replicas; with this attribute groups name devices.
 _GLOBAL_IDS = "use_global_device_ids"
@@ -31,22 +33,33 @@ def check_structure(program: Program, table: SideTable, entry_name: str | None =
     function = entry.find_entry(program, entry_name)
     count = table.mesh.device_count
     found = [*_module(program, count)]
-    found += _signature("argument", table.arguments, entry.arguments(function))
-    found += _signature("result", table.results, entry.results(function))
+    named = meshes(program.module) if has_local_types(program) else {}
+    found += _signature("argument", table.arguments, entry.arguments(function), named)
+    found += _signature("result", table.results, entry.results(function), named)
+    replicas = _count(program, _REPLICAS) == count > 1
     channels: Counter[int] = Counter()
     # Many ops, few different groups.
     known: dict[Any, str] = {}
     for op in operations(program.module):
-        found += (f"{_title(program, op)} {reason}" for reason in _op(op, count, channels, known))
+        if op.name == "sdy.mesh" and named.get(entry.symbol_name(op)) == table.mesh:
+            continue
+        found += (f"{_title(program, op)} {reason}" for reason in _op(op, count, replicas, channels, known))
     found += [f"channel {channel} serves {uses} collectives" for channel, uses in channels.items() if uses > 1]
     return found
 
 
+_PARTITIONS, _REPLICAS = "mhlo.num_partitions", "mhlo.num_replicas"
+
+
+def _count(program: Program, key: str) -> int:
+    stated = program.module.operation.attributes.get(key)
+    return 1 if stated is None else int(_mlir.ir.IntegerAttr(stated).value)
+
+
 def _module(program: Program, count: int) -> Iterator[str]:
-    attributes = program.module.operation.attributes
-    stated = attributes.get("mhlo.num_partitions")
-    if stated is None or _mlir.ir.IntegerAttr(stated).value != count:
-        yield f"the module says it is for {stated or 'one device'}, the mesh has {count} devices"
+    partitions, replicas = _count(program, _PARTITIONS), _count(program, _REPLICAS)
+    if sorted((partitions, replicas)) != [1, count]:
+        yield f"the module is for {partitions} partitions of {replicas} replicas, the mesh has {count} devices"
     with _mlir.collect_diagnostics() as diagnostics:
         try:
             program.module.operation.verify()
@@ -54,13 +67,20 @@ def _module(program: Program, count: int) -> Iterator[str]:
             yield f"the module does not verify: {diagnostics[0].message if diagnostics else 'no reason given'}"
 
 
-def _signature(noun: str, entries: tuple[Entry, ...], values: list[entry.Value]) -> Iterator[str]:
+def _signature(
+    noun: str, entries: tuple[Entry, ...], values: list[entry.Value], named: dict[str, Mesh]
+) -> Iterator[str]:
     if len(entries) != len(values):
         yield f"the side table has {len(entries)} {noun}s, the program {len(values)}"
         return
     for stated, value in zip(entries, values, strict=True):
         kept = [key for key in value.attributes if key.startswith("sdy.")]
-        if kept:
+        if kept == ["sdy.sharding"] and named:
+            said = sharding_from_attr(value.attributes["sdy.sharding"], named)
+            if said != stated.sharding:
+                wanted = stated.sharding.spec()
+                yield f"{noun} {value.index} '{value.name}' is {said.spec()}, the side table says {wanted}"
+        elif kept:
             yield f"{noun} {value.index} '{value.name}' still has {kept[0]}"
         shape = "x".join(map(str, (*stated.local_shape, stated.dtype)))
         if str(value.type) != f"tensor<{shape}>":
@@ -72,7 +92,7 @@ def _title(program: Program, op: Any) -> str:
     return f"{op.name} at {where}" if where else str(op.name)
 
 
-def _op(op: Any, count: int, channels: Counter[int], known: dict[Any, str]) -> Iterator[str]:
+def _op(op: Any, count: int, replicas: bool, channels: Counter[int], known: dict[Any, str]) -> Iterator[str]:
     if op.name.startswith("sdy."):
         yield "is left"
     for key in op.attributes:
@@ -83,11 +103,14 @@ def _op(op: Any, count: int, channels: Counter[int], known: dict[Any, str]) -> I
     attributes = op.attributes
     handle = attributes.get("channel_handle")
     channel = _mlir.stablehlo.ChannelHandle(handle).handle if handle is not None else 0
-    if channel <= 0:
+    if replicas:
+        if channel > 0 or _GLOBAL_IDS in attributes:
+            yield "has a channel or global ids, so its groups would not name replicas"
+    elif channel <= 0:
         yield "has no channel, so its groups would name replicas"
     else:
         channels[channel] += 1
-    if op.name in _TAKES_GLOBAL_IDS and _GLOBAL_IDS not in attributes:
+    if not replicas and op.name in _TAKES_GLOBAL_IDS and _GLOBAL_IDS not in attributes:
         yield f"does not say {_GLOBAL_IDS}, so its groups would name replicas"
     named = attributes["replica_groups" if "replica_groups" in attributes else "source_target_pairs"]
     if named not in known:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from passes import _mlir
 
 
@@ -25,6 +27,21 @@ def shape_of(value: Any) -> list[int]:
 def i64_attr(value: int) -> Any:
     """``value`` as a 64-bit integer attribute, the form of most StableHLO dimension numbers."""
     return _mlir.ir.IntegerAttr.get(_mlir.ir.IntegerType.get_signless(64, _mlir.context()), value)
+
+
+def splat(text: str, type: Any) -> Any:
+    """The attribute ``dense<text>`` of a tensor type; ``text`` is an element, or both parts of a complex one."""
+    ir, context = _mlir.ir, _mlir.context()
+    ranked = ir.RankedTensorType(type)
+    element = ranked.element_type
+    if not isinstance(element, ir.ComplexType):
+        return ir.Attribute.parse(f"dense<{text}> : {type}", context)
+    # The bindings hand out no parsed attribute of complex numbers, but one made from an array of one.
+    scalar = tensor_type([], ir.ComplexType(element).element_type)
+    parts = [np.array(ir.Attribute.parse(f"dense<{part}> : {scalar}", context)) for part in text.strip("()").split(",")]
+    value = np.empty((), np.result_type(parts[0], np.complex64))
+    value.real, value.imag = parts[0], parts[-1]
+    return ir.DenseElementsAttr.get(value, type=element, shape=list(ranked.shape), context=context)
 
 
 def byte_size(type: Any) -> int:

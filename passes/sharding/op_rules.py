@@ -157,10 +157,14 @@ def _add(op: Any, attributes: Any, counters: Counters) -> None:
         return
     make = MISSING.get(op.name)
     rule = make(op) if make is not None else None
+    message = f"{_title(op)} has no sharding rule: its operands are gathered and every device runs all of it"
+    if not len(op.operands) or not len(op.results):
+        # Shardy takes no rule on these either; what they take and give is whole.
+        counters.remark(op, message)
+        return
     attributes[RULE] = encode(rule or unknown(op))
     counters.add("added")
     if rule is None:
-        message = f"{_title(op)} has no sharding rule: its operands are gathered and every device runs all of it"
         counters.remark(op, message, _rule_to_write(op))
 
 

@@ -85,6 +85,8 @@ def _last_fitting(program: Program, op: Any, target: str, candidates: list[OpRul
     values = [*op.operands, *op.results]
     if not all(isinstance(v.type, ranked) for v in values):
         raise UserError(f"{title} has an operand or result that is no tensor; it cannot have a rule", last.where)
+    if not len(op.operands) or not len(op.results):
+        raise UserError(f"{title} has no operands or no results; it cannot have a rule", last.where)
     operands, results = ([tuple(v.type.shape) for v in side] for side in (op.operands, op.results))
     problem = ""
     for candidate in reversed(candidates):

@@ -142,6 +142,9 @@ def test_one_manual_computation_is_executed_and_partitioned_again(shlo, tmp_path
     assert shlo("partition", manual, "-o", out).code == 0
     assert "1 of 1 results equal" in shlo("verify", MODEL, out).out
     assert shlo("partition", MODEL, "--rules", RULES, "--style", "manual", "--device-id", "replica").code == 1
+    padded = shlo("partition", MODEL, "--rules", RULES, "--style", "manual", "--pad-arguments")
+    assert padded.code == 1
+    assert "--style=manual keeps global types, which must divide" in padded.err
 
 
 def test_kept_shardings_are_executed(shlo, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

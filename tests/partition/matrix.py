@@ -1,7 +1,7 @@
 """The partition matrix: every program, each dimension of each argument and result split, on every mesh.
 
 A cell states one sharding, of one dimension, and leaves the rest to propagation: the first axis, the last one, or all
-of them on that dimension, whether it divides or not.
+of them on that dimension, whether it divides or not: what does not is padded, as `--pad-arguments` has it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from passes import _mlir
 from passes.execute.report import Report as Verified
+from passes.partition.pad_dimensions import Padding
 from passes.partition.partition import Report, partition
 from passes.program import read
 from passes.program.entry import Value, arguments, find_entry, results
@@ -77,7 +78,7 @@ def partitioned(cell: Cell) -> tuple[Program, Report]:
     function = find_entry(program)
     values, key = (arguments, "arg_attrs") if cell.side == "argument" else (results, "res_attrs")
     _state(function, key, values(function), cell, mesh)
-    return program, partition(program)
+    return program, partition(program, padding=Padding(arguments=True))
 
 
 def only_zeros_differ(report: Verified) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from passes.errors import UserError
 from passes.execute.executor import Executor
 from passes.execute.verify import verify
 from passes.partition.forms import keep_sdy, to_manual
@@ -79,6 +80,13 @@ def test_kept_shardings_are_those_of_the_side_table(name: str) -> None:
     assert kept.count("sdy.sharding =") == 4
     found = verify(parse(text), parse(kept), report.side_table)
     assert found.ok, "\n".join(found.lines())
+
+
+def test_local_types_are_not_partitioned_again() -> None:
+    _, program, report = partitioned("whole axes")
+    keep_sdy(program, report.side_table)
+    with pytest.raises(UserError, match=r"a per-device program already: .* partition the global program instead"):
+        partition(parse(to_text(program.module)))
 
 
 def test_what_else_arguments_carry_stays() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from passes.partition.forms import keep_sdy
 from passes.partition.partition import partition
 from passes.partition.side_table import SideTable
 from passes.partition.structure import check_structure
@@ -39,6 +40,8 @@ def test_what_the_lowering_makes_is_well_formed(lowered: tuple[str, SideTable]) 
     ("old", "new", "found"),
     [
         ("mhlo.num_partitions = 4", "mhlo.num_partitions = 8", "the mesh has 4 devices"),
+        ("mhlo.num_partitions = 4 : i32, mhlo.num_replicas = 1", "mhlo.num_partitions = 1 : i32, mhlo.num_replicas = 4",
+         "would not name replicas"),
         ("dense<[[0, 1], [2, 3]]> : tensor<2x2xi64>", "dense<[[0, 1]]> : tensor<1x2xi64>",
          "do not name each of 4 devices once"),
         ("handle = 2", "handle = 1", "channel 1 serves 2 collectives"),
@@ -72,3 +75,43 @@ def test_command_line(shlo: object, tmp_path: Path) -> None:
     done = shlo("verify", original, device, "--structure")  # type: ignore[operator]
     assert done.code == 2
     assert "channel 1 serves 2 collectives" in done.out
+
+
+FORMS = """
+sdy.mesh @mesh = <["x"=4]>
+func.func private @f(%a: tensor<8x4xf32>) -> tensor<8x4xf32> {
+  %0 = stablehlo.tanh %a : tensor<8x4xf32>
+  return %0 : tensor<8x4xf32>
+}
+func.func @main(%a: tensor<7x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>},
+                %b: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x":(1)2}, {}]>}) -> tensor<7x4xf32> {
+  %0 = func.call @f(%b) : (tensor<8x4xf32>) -> tensor<8x4xf32>
+  %1 = func.call @f(%0) : (tensor<8x4xf32>) -> tensor<8x4xf32>
+  %2 = stablehlo.dot_general %a, %1, contracting_dims = [1] x [0]
+      : (tensor<7x8xf32>, tensor<8x4xf32>) -> tensor<7x4xf32>
+  return %2 : tensor<7x4xf32>
+}"""
+
+
+@pytest.mark.parametrize("options", [(), ("--keep-sdy",), ("--device-id=replica",)])
+def test_forms_of_padded_programs_with_functions(shlo: object, tmp_path: Path, options: tuple[str, ...]) -> None:
+    original, device = tmp_path / "a.mlir", tmp_path / "b.mlir"
+    original.write_text(FORMS)
+    assert shlo("partition", original, "--pad-arguments", *options, "-o", device).code == 0  # type: ignore[operator]
+    text = device.read_text()
+    assert text.count("call @f") == 2 and "all_gather" in text
+    done = shlo("verify", original, device, "--structure")  # type: ignore[operator]
+    assert (done.code, done.out.strip()) == (0, "the per-device program is well-formed for 4 devices")
+    assert shlo("verify", original, device).code == 0  # type: ignore[operator]
+
+
+def test_kept_shardings_that_the_table_does_not_say() -> None:
+    program = read.parse(GLOBAL)
+    table = partition(program).side_table
+    keep_sdy(program, table)
+    text = str(program.module)
+    assert check_structure(read.parse(text), table) == []
+    (problem,) = check_structure(read.parse(text.replace('[{"x"}, {"y"}]', '[{"y"}, {"x"}]', 1)), table)
+    assert problem == "argument 0 'arg0' is P('y', 'x'), the side table says P('x', 'y')"
+    problems = check_structure(read.parse(text.replace('"x"=2, "y"=2', '"x"=2, "y"=4')), table)
+    assert any("sdy.mesh" in problem and "is left" in problem for problem in problems)

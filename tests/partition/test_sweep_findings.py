@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from passes.execute.compare import BIT_EQUAL
@@ -54,7 +56,45 @@ func.func @main(%a: tensor<8xui32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>
   %0 = stablehlo.add %a, %b : tensor<8xui32>
   return %0 : tensor<8xui32>
 }""",
+    # The bindings hand out no attribute of complex numbers that was parsed.
+    "complex updates of a split operand": """
+sdy.mesh @mesh = <["x"=2]>
+func.func @main(%a: tensor<8xcomplex<f32>> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>},
+                %i: tensor<512x1xi32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>},
+                %u: tensor<512xcomplex<f32>> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>})
+    -> tensor<8xcomplex<f32>> {
+  %0 = "stablehlo.scatter"(%a, %i, %u) <{scatter_dimension_numbers = #stablehlo.scatter<
+      inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>}> ({
+  ^bb0(%l: tensor<complex<f32>>, %r: tensor<complex<f32>>):
+    %s = stablehlo.add %l, %r : tensor<complex<f32>>
+    stablehlo.return %s : tensor<complex<f32>>
+  }) : (tensor<8xcomplex<f32>>, tensor<512x1xi32>, tensor<512xcomplex<f32>>) -> tensor<8xcomplex<f32>>
+  return %0 : tensor<8xcomplex<f32>>
+}""",
+    # Such a sharding has no dimensions, and was put on the mesh as it was.
+    "values that one device is to have": """
+sdy.mesh @mesh = <["x"=2]>
+sdy.mesh @device = <[], device_ids=[1]>
+func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>},
+                %b: tensor<8xf32> {sdy.sharding = #sdy.sharding<@device, []>})
+    -> (tensor<8x4xf32>, tensor<8xf32> {sdy.sharding = #sdy.sharding<@device, []>}) {
+  %0 = stablehlo.add %a, %a {sdy.sharding = #sdy.sharding_per_value<[<@device, []>]>} : tensor<8x4xf32>
+  %1 = sdy.sharding_constraint %b <@device, []> : tensor<8xf32>
+  return %0, %1 : tensor<8x4xf32>, tensor<8xf32>
+}""",
 }
+# Shardy takes no rule on what has no operands or no results, and propagation splits results all the same.
+ALONE = """
+sdy.mesh @mesh = <["x"=2]>
+func.func @main(%a: tensor<8x4xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>})
+    -> (tensor<8x4xf32>, tensor<8xf32>) {
+  %0 = stablehlo.custom_call @give() {has_side_effect = true} : () -> tensor<8x4xf32>
+  %1:2 = stablehlo.custom_call @give_two() : () -> (tensor<8x4xf32>, tensor<8xf32>)
+  %2 = stablehlo.add %a, %0 : tensor<8x4xf32>
+  %3 = stablehlo.add %2, %1#0 : tensor<8x4xf32>
+  stablehlo.custom_call @take(%3, %1#1) {has_side_effect = true} : (tensor<8x4xf32>, tensor<8xf32>) -> ()
+  return %3, %1#1 : tensor<8x4xf32>, tensor<8xf32>
+}"""
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -63,3 +103,23 @@ def test_equals_the_original(name: str) -> None:
     report = partition(program)
     found = verify(original, program, report.side_table, inputs="exact", level=BIT_EQUAL)
     assert found.ok, found.lines()
+
+
+def test_calls_without_operands_or_results_are_whole() -> None:
+    program = read.parse(ALONE)
+    report = partition(program)
+    text = str(program.module)
+    assert "@take(%" in text and "(tensor<8x4xf32>, tensor<8xf32>) -> ()" in text
+    assert {e.local_shape for e in report.side_table.results} == {(4, 4), (8,)}
+    original, local = (read.parse(_without_calls(t)) for t in (ALONE, text))
+    assert verify(original, local, report.side_table, inputs="exact", level=BIT_EQUAL).ok
+
+
+def _without_calls(text: str) -> str:
+    """The program with numbers in the place of what the calls give; nobody has these functions."""
+    given = r"""%g = stablehlo.iota dim = 1 : tensor<8x4xf32>
+      %h = stablehlo.iota dim = 0 : tensor<8xf32>
+      \1:2 = stablehlo.optimization_barrier %g, %h : tensor<8x4xf32>, tensor<8xf32>"""
+    text = re.sub(r"(%\w+):2 = stablehlo.custom_call @give_two.*", given, text)
+    text = re.sub(r"stablehlo.custom_call @give\b.*", "stablehlo.iota dim = 0 : tensor<8x4xf32>", text)
+    return re.sub(r"stablehlo.custom_call @take.*", "", text)
