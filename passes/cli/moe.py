@@ -11,7 +11,7 @@ from passes.cli import common
 from passes.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from passes.moe.sparsify import Layer
+    from passes.moe.chain import Layer
     from passes.program.read import Program
 
 

@@ -28,12 +28,16 @@ class Maker:
         ).results[0]
 
     def full(self, shape: Sequence[int], element: Any, number: int | float) -> Any:
-        """A splat."""
-        ir, type = _mlir.ir, tensor_type(shape, element)
-        kind = type.element_type
+        """``number`` everywhere."""
+        ir, kind = _mlir.ir, tensor_type((), element).element_type
         attr = ir.IntegerAttr.get(kind, int(number)) if isinstance(kind, ir.IntegerType) else ir.FloatAttr.get(
             kind, float(number), loc=ir.Location.unknown(_mlir.context()))
-        return self.op("constant", [], shape, kind, value=ir.DenseElementsAttr.get_splat(type, attr))
+        return self.splat(shape, kind, attr)
+
+    def splat(self, shape: Sequence[int], element: Any, attr: Any) -> Any:
+        """The element ``attr`` everywhere."""
+        value = _mlir.ir.DenseElementsAttr.get_splat(tensor_type(shape, element), attr)
+        return self.op("constant", [], shape, element, value=value)
 
     def iota(self, shape: Sequence[int], dim: int) -> Any:
         """Counts along ``dim``, as i32."""
@@ -48,11 +52,24 @@ class Maker:
         if list(order) == list(range(len(order))):
             return x
         shape = [shape_of(x)[d] for d in order]
-        return self.op("transpose", [x], shape, x.type.element_type, permutation=_ints(order))
+        return self.op("transpose", [x], shape, x.type.element_type, permutation=self.ints(order))
 
     def broadcast(self, x: Any, shape: Sequence[int], dims: Sequence[int]) -> Any:
         """``broadcast_in_dim``."""
-        return self.op("broadcast_in_dim", [x], shape, x.type.element_type, broadcast_dimensions=_ints(dims))
+        return self.op("broadcast_in_dim", [x], shape, x.type.element_type, broadcast_dimensions=self.ints(dims))
+
+    def first(self, x: Any, dim: int) -> Any:
+        """``x`` without dimension ``dim``, of which it takes the first."""
+        sizes = shape_of(x)
+        limits = [1 if d == dim else size for d, size in enumerate(sizes)]
+        cut = self.op("slice", [x], limits, x.type.element_type, start_indices=self.ints([0] * len(sizes)),
+                      limit_indices=self.ints(limits), strides=self.ints([1] * len(sizes)))
+        return self.reshape(cut, [size for d, size in enumerate(sizes) if d != dim])
+
+    @staticmethod
+    def ints(values: Sequence[int]) -> Any:
+        """An attribute that is a list of numbers."""
+        return _mlir.ir.DenseI64ArrayAttr.get(list(values), _mlir.context())
 
     def convert(self, x: Any, element: Any) -> Any:
         """``x`` in another element type."""
@@ -74,7 +91,7 @@ class Maker:
         shape = [size for d, size in enumerate(shape_of(x)) if d != dim]
         zero = self.full((), kind, 0)
         op = ir.Operation.create(
-            "stablehlo.reduce", [tensor_type(shape, kind)], [x, zero], {"dimensions": _ints([dim])}, regions=1,
+            "stablehlo.reduce", [tensor_type(shape, kind)], [x, zero], {"dimensions": self.ints([dim])}, regions=1,
             loc=self.location, ip=self.point,
         )
         scalar = tensor_type((), kind)
@@ -83,7 +100,3 @@ class Maker:
         ir.Operation.create("stablehlo.return", operands=[inner.op(name, list(block.arguments), (), kind)],
                             loc=self.location, ip=inner.point)
         return op.results[0]
-
-
-def _ints(values: Sequence[int]) -> Any:
-    return _mlir.ir.DenseI64ArrayAttr.get(list(values), _mlir.context())

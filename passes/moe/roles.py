@@ -92,14 +92,22 @@ def behind(value: Any, roles: Roles, *, converts: bool = False) -> Found:
 
 def is_zero(value: Any) -> bool:
     """Whether ``value`` is zero everywhere, for certain."""
-    op = owner(behind(value, (NONE,) * value.type.rank).value)
+    return is_splat(value, 0)
+
+
+def is_splat(value: Any, number: int) -> bool:
+    """Whether ``value`` is ``number`` everywhere, for certain."""
+    splat = splat_of(behind(value, (NONE,) * value.type.rank).value)
+    return hasattr(splat, "value") and splat.value == number
+
+
+def splat_of(value: Any) -> Any:
+    """The element that all of ``value``, a constant, are; ``None`` for others."""
+    op = owner(value)
     if op is None or op.name != "stablehlo.constant":
-        return False
+        return None
     dense = op.attributes["value"]
-    if not isinstance(dense, _mlir.ir.DenseElementsAttr) or not dense.is_splat:
-        return False
-    splat = dense.get_splat_value()
-    return hasattr(splat, "value") and splat.value == 0
+    return dense.get_splat_value() if isinstance(dense, _mlir.ir.DenseElementsAttr) and dense.is_splat else None
 
 
 def reducing(op: Any, kind: str) -> int | None:
@@ -146,3 +154,12 @@ def dot_of(op: Any) -> Dot:
         op, (list(numbers.lhs_batching_dimensions), list(numbers.rhs_batching_dimensions)),
         (list(numbers.lhs_contracting_dimensions), list(numbers.rhs_contracting_dimensions)),
     )
+
+
+# Each element of the result from the elements at its place.
+_NAMES = (
+    "abs add and atan2 cbrt ceil clamp compare convert cosine divide exponential exponential_minus_one floor log "
+    "log_plus_one logistic maximum minimum multiply negate not or power remainder round_nearest_afz round_nearest_even "
+    "rsqrt select sign sine sqrt subtract tan tanh"
+)
+ELEMENTWISE = frozenset(f"stablehlo.{name}" for name in _NAMES.split())

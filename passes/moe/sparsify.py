@@ -23,51 +23,28 @@ from typing import Any, ClassVar
 
 from passes import _mlir
 from passes.errors import Where
-from passes.moe.composites import Decompositions, create
+from passes.moe.chain import Chain, Layer
+from passes.moe.composites import Decompositions
 from passes.moe.maker import Maker
-from passes.moe.ops import (
-    COMBINE,
-    DISPATCH,
-    SPARSE_MATMUL,
-    Call,
-    Op,
-    Type,
-    combined_shape,
-    dispatched_shape,
-    product_shape,
-)
 from passes.moe.roles import (
+    ELEMENTWISE,
     NONE,
     Dot,
     Roles,
-    behind,
     dot_of,
-    ints,
     owner,
     reducing,
     through_broadcast,
     through_reshape,
     through_transpose,
 )
+from passes.moe.slots import slots
 from passes.moe.spread import Spread, spread
 from passes.pipeline.base import Counters, Pass, Statistic
 from passes.program.types import shape_of
 from passes.program.walk import named
 
 _SUM, _PRODUCT, _DOT = "stablehlo.reduce", "stablehlo.multiply", "stablehlo.dot_general"
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer that was found: where its sum over experts (or the copy of its weights) stands, and why it was left."""
-
-    where: Where | None
-    what: str
-    reason: str = ""
-
-    def __str__(self) -> str:
-        fate = f"left: {self.reason}" if self.reason else "made sparse"
-        return f"{self.where or 'note'}: {self.what} {fate}"
 
 
 @dataclass(frozen=True)
@@ -225,9 +202,7 @@ def sparsify(module: Any, counters: Counters) -> list[Layer]:
         reason = _Rewriting(dense, decompositions, counters, pending).run()
         counters.add("left" if reason else "layers")
         found.append(Layer(where, what, reason))
-    copied = _copying(module)
-    counters.add("left", len(copied))
-    return found + copied
+    return found + slots(module, decompositions, counters)
 
 
 # -- finding -----------------------------------------------------------------------------------------------------------
@@ -314,38 +289,6 @@ def _of_dot(anchor: Any) -> _Dense | None:
     return None
 
 
-def _copying(module: Any) -> list[Layer]:
-    """The layers that copy the weights of its expert for each slot of each token: one for each origin of indices."""
-    found: dict[Any, Layer] = {}
-    for op in named(module, frozenset({"stablehlo.gather"})):
-        if (origin := _copied_by(op)) is None:
-            continue
-        experts, slots = shape_of(op.operands[0])[0], shape_of(op.results[0])[0]
-        what = f"mixture of experts ({slots} slots of tokens, {experts} experts)"
-        found.setdefault(origin, Layer(_mlir.where_of(op.location), what, _COPIES))
-    return list(found.values())
-
-
-_COPIES = "each slot multiplies with a copy of its expert's weights, so what is not selected is not computed"
-
-
-def _copied_by(gather: Any) -> Any:
-    """The indices by which ``gather`` copies whole matrices that are each multiplied with a row of their own."""
-    numbers = _mlir.stablehlo.GatherDimensionNumbers(gather.attributes["dimension_numbers"])
-    whole = [1, *shape_of(gather.operands[0])[1:]]
-    if len(whole) != 3 or list(numbers.start_index_map) != [0] or list(numbers.collapsed_slice_dims) != [0]:
-        return None
-    if ints(gather, "slice_sizes") != whole or list(numbers.offset_dims) != [1, 2]:
-        return None
-    users = [use.owner.operation for use in gather.results[0].uses]
-    if not any(user.name == _DOT and 0 in [*dot_of(user).batch[0], *dot_of(user).batch[1]] for user in users):
-        return None
-    value = behind(gather.operands[1], (NONE,) * gather.operands[1].type.rank).value
-    op = owner(value)
-    # jax counts negative indices from the end.
-    return op.operands[2] if op is not None and op.name == "stablehlo.select" else value
-
-
 # -- proving -----------------------------------------------------------------------------------------------------------
 
 
@@ -393,7 +336,7 @@ class _Cone:
         """The operands of ``op`` with their roles, or what is wrong with it."""
         if op.name in _LEAVES:
             return []
-        if op.name in _ELEMENTWISE and not len(op.regions):
+        if op.name in ELEMENTWISE and not len(op.regions):
             return [(v, roles if v.type.rank else ()) for v in op.operands]
         rule = _RULES.get(op.name)
         if rule is not None:
@@ -468,13 +411,6 @@ _RULES = {
 }
 # What depends on nothing.
 _LEAVES = frozenset({"stablehlo.constant", "stablehlo.iota"})
-# Each element of the result from the elements at its place.
-_NAMES = (
-    "abs add and atan2 cbrt ceil clamp compare convert cosine divide exponential exponential_minus_one floor log "
-    "log_plus_one logistic maximum minimum multiply negate not or power remainder round_nearest_afz round_nearest_even "
-    "rsqrt select sign sine sqrt subtract tan tanh"
-)
-_ELEMENTWISE = frozenset(f"stablehlo.{name}" for name in _NAMES.split())
 
 
 # -- rewriting ---------------------------------------------------------------------------------------------------------
@@ -514,28 +450,32 @@ class _Rewriting:
                 return "a product stands before it is known which experts are selected"
         return ""
 
+    @functools.cached_property
+    def chain(self) -> Chain:
+        """Makes the ops of this layer."""
+        return Chain(self.decompositions, self.dense.tokens, self.dense.chosen, self.dense.experts)
+
     def _products(self, cone: _Cone) -> None:
         """Replaces the products by sparse ones, the dispatch and the mask before the first."""
-        dense = self.dense
+        dense, chain = self.dense, self.chain
         every = [*((d, side, False) for d, side in cone.first), *((d, side, True) for d, side in cone.second)]
         products = sorted(every, key=functools.cmp_to_key(_in_order))
         roles = [cone.roles[dot.op.results[0]] for dot, _, _ in products]
         make = self._maker(products[0][0].op)
-        mapping = make.full((1, 1, dense.experts, 1), "i32", 1)
-        indices = make.reshape(make.convert(dense.spread.indices, "i32"), (dense.tokens, 1, 1, dense.chosen))
-        metadata = make.reshape(indices, (1, dense.tokens, 1, dense.chosen))
+        mapping = chain.mapping(make)
+        indices, metadata = chain.indices(make, dense.spread.indices)
         dispatched: dict[Any, Any] = {}
         mask = None
         for (dot, side, is_second), wanted in zip(products, roles, strict=True):
             make = self._maker(dot.op)
             x = dot.op.operands[side]
-            if not is_second:
-                key = (x, self._sides(dot, side, wanted)[0])
-                if key not in dispatched:
-                    dispatched[key], metadata = self._dispatch(make, dot, side, wanted, indices, mapping)
-                x = dispatched[key]
-            mask = mask if mask is not None else self._mask(make, metadata, x.type.element_type)
-            value = self._product(make, dot, side, x, mask, wanted, is_second)
+            own, _ = self._sides(dot, side, wanted)
+            if not is_second and (x, own) not in dispatched:
+                rows = self._rows(make, x, [*(own.index(r) for r in dense.spread.tokens), dot.contract[side][0]], ())
+                dispatched[x, own], metadata = chain.dispatch(make, rows, indices, mapping)
+            if mask is None:
+                mask = make.convert(chain.hot(make, metadata), x.type.element_type)
+            value = self._product(make, dot, side, dispatched.get((x, own)), mask, wanted)
             dot.op.results[0].replace_all_uses_with(value)
             self.counters.add("products")
             self.counters.removed(dot.op, "turned into a sparse product")
@@ -551,46 +491,27 @@ class _Rewriting:
         both = dot.operand_roles(roles)
         return both[side], both[1 - side]
 
-    def _dispatch(
-        self, make: Maker, dot: Dot, side: int, roles: Roles, indices: Any, mapping: Any
-    ) -> tuple[Any, Any]:
-        """The tokens that a first product takes, [1,T,1,H], and the numbers of their experts, [1,T,1,K]."""
-        x, contracted = dot.op.operands[side], dot.contract[side][0]
-        own, _ = self._sides(dot, side, roles)
-        rows = make.transpose(x, [*(own.index(role) for role in self.dense.spread.tokens), contracted])
-        rows = make.reshape(rows, (self.dense.tokens, 1, 1, shape_of(rows)[-1]))
-        shapes = [dispatched_shape(tuple(shape_of(v)), 1, shape_of(v)[3]) for v in (rows, indices)]
-        found = self._composite(make, DISPATCH, [rows, indices, mapping], shapes, {"num_devices": 1, "cluster_axis": 0})
-        return found[0], found[1]
+    def _rows(self, make: Maker, x: Any, order: list[int], between: tuple[int, ...]) -> Any:
+        """``x`` with its dimensions in another ``order``, those of tokens made one."""
+        rows = make.transpose(x, order)
+        return make.reshape(rows, (self.dense.tokens, *between, shape_of(rows)[-1]))
 
-    def _mask(self, make: Maker, metadata: Any, element: Any) -> Any:
-        """[T,E]: one where a token selected an expert."""
-        tokens, chosen, experts = self.dense.tokens, self.dense.chosen, self.dense.experts
-        grid = (tokens, chosen, experts)
-        numbers = make.broadcast(make.reshape(metadata, (tokens, chosen)), grid, (0, 1))
-        return make.convert(make.reduce("or", make.equal(numbers, make.iota(grid, 2)), 1), element)
-
-    def _product(self, make: Maker, dot: Dot, side: int, x: Any, mask: Any, roles: Roles, is_second: bool) -> Any:
-        """The sparse product that stands for ``dot``, in its shape."""
-        tokens, experts = self.dense.tokens, self.dense.experts
+    def _product(self, make: Maker, dot: Dot, side: int, dispatched: Any, mask: Any, roles: Roles) -> Any:
+        """The sparse product that stands for ``dot``, in its shape: of ``dispatched`` tokens, or of experts' inputs."""
+        experts, tokens = self.dense.experts, self.dense.spread.tokens
         own, other = self._sides(dot, side, roles)
         weights, expert = dot.op.operands[1 - side], other.index("e")
         inner = dot.contract[1 - side][0]
         (columns,) = (d for d in range(3) if d not in (expert, inner))
         matrices = make.transpose(weights, [expert, inner, columns])
-        b = make.reshape(matrices, (1, *shape_of(matrices)))
-        if is_second:
-            order = [*(own.index(role) for role in self.dense.spread.tokens), own.index("e"), dot.contract[side][0]]
-            rows = make.transpose(x, order)
-            a = make.reshape(rows, (tokens, experts, 1, shape_of(rows)[-1]))
-            masks = make.reshape(mask, (1, 1, tokens, experts))
+        if dispatched is None:
+            order = [*(own.index(role) for role in tokens), own.index("e"), dot.contract[side][0]]
+            rows = self._rows(make, dot.op.operands[side], order, (experts,))
+            found = self.chain.second(make, rows, matrices, mask)
         else:
-            a, masks = x, make.reshape(mask, (1, tokens, 1, experts))
-        shape = product_shape(tuple(shape_of(a)), tuple(shape_of(b)), is_second)
-        attributes = {"is_input_a_sparse": is_second, "is_input_b_sparse": not is_second, "nnz": 0}
-        (found,) = self._composite(make, SPARSE_MATMUL, [a, b, masks], [shape], attributes)
-        apart = make.reshape(found, (*self.dense.token_sizes, experts, shape[-1]))
-        return make.transpose(apart, [(*self.dense.spread.tokens, "e", NONE).index(role) for role in roles])
+            found = self.chain.first(make, dispatched, matrices, mask)
+        apart = make.reshape(found, (*self.dense.token_sizes, experts, shape_of(found)[-1]))
+        return make.transpose(apart, [(*tokens, "e", NONE).index(role) for role in roles])
 
     def _combine(self, metadata: Any, mapping: Any) -> None:
         """Replaces the sum over experts by one over the slots of each token."""
@@ -599,11 +520,7 @@ class _Rewriting:
         names = dense.spread.tokens
         y = make.transpose(dense.summands, [roles.index(role) for role in ("e", *names, NONE)])
         size, chosen, tokens = shape_of(y)[-1], dense.chosen, dense.tokens
-        y = make.reshape(y, (dense.experts, tokens, 1, size))
-        attributes = {"num_devices": 1, "cluster_axis": 0, "num_experts_per_tok": chosen, "output_shard_dim": 1}
-        shape = combined_shape(tuple(shape_of(y)), chosen, 1, 1)
-        (combined,) = self._composite(make, COMBINE, [y, metadata, mapping], [shape], attributes)
-        slots = make.reshape(combined, (chosen, tokens, size))
+        slots = self.chain.combine(make, make.reshape(y, (dense.experts, tokens, size)), metadata, mapping)
         weights = make.reshape(make.convert(dense.spread.weights, y.type.element_type), (tokens, chosen))
         weights = make.transpose(weights, [1, 0])
         total = make.reduce("add", make.binary("multiply", slots, make.broadcast(weights, shape_of(slots), (0, 1))), 0)
@@ -612,15 +529,6 @@ class _Rewriting:
         dense.anchor.results[0].replace_all_uses_with(make.transpose(apart, order))
         self.counters.removed(dense.anchor, "turned into a sum over the selected experts")
         dense.anchor.erase()
-
-    def _composite(
-        self, make: Maker, op: Op, operands: list[Any], shapes: list[tuple[int, ...]], attributes: dict[str, int | bool]
-    ) -> list[Any]:
-        types = [Type(tuple(shape_of(v)), str(v.type.element_type)) for v in operands]
-        # Results hold what the operands at their places do.
-        results = [Type(shape, types[i].element) for i, shape in enumerate(shapes)]
-        call = Call(op, attributes, tuple(types), tuple(results))
-        return list(create(call, operands, self.decompositions, make.point, make.location).results)
 
 
 def _in_order(one: tuple[Dot, int, bool], other: tuple[Dot, int, bool]) -> int:

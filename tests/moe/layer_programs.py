@@ -8,10 +8,13 @@ import numpy as np
 
 from passes.execute.executor import Executor
 from passes.execute.verify import assemble, cut
+from passes.moe.chain import Layer
 from passes.moe.configuration import CONFIGURATIONS, Configuration
 from passes.moe.layers import Form, Shape, module, parameters
+from passes.moe.sparsify import Sparsify, sparsify
 from passes.partition.partition import Report, partition
 from passes.pipeline import runner
+from passes.pipeline.base import Counters
 from passes.program.read import Program, parse
 
 Array = np.ndarray[Any, Any]
@@ -61,3 +64,12 @@ def per_device(program: Program, report: Report, given: dict[str, Array]) -> Arr
 def distance(found: Array, want: Array) -> float:
     """The largest difference, relative to the largest value; NaN if something is NaN."""
     return float(np.abs(found - want).max() / np.abs(want).max())
+
+
+def sparsified(text: str) -> tuple[Program, list[Layer], dict[str, int]]:
+    """The program with its dense layers made sparse, what was found, and what was counted."""
+    program = parse(text, "m.mlir")
+    counters = Counters(Sparsify.statistics, explain=True)
+    found = sparsify(program.module.operation, counters)
+    assert program.module.operation.verify()
+    return program, found, {name: count for name, count in counters.items() if count}

@@ -12,21 +12,13 @@ from passes.execute.executor import Executor
 from passes.execute.verify import verify
 from passes.moe.layer_reference import layer
 from passes.moe.layers import Shape, module
-from passes.moe.sparsify import Layer, Sparsify, sparsify
+from passes.moe.sparsify import Sparsify, sparsify
 from passes.partition.partition import partition
 from passes.pipeline import runner
 from passes.pipeline.base import Counters
-from passes.program.read import Program, parse
+from passes.program.read import parse
 from passes.program.write import to_text
-from tests.moe.layer_programs import CLOSE, RUN, SMALL, distance, inputs, on_mesh, per_device
-
-
-def sparsified(text: str) -> tuple[Program, list[Layer], dict[str, int]]:
-    program = parse(text, "m.mlir")
-    counters = Counters(Sparsify.statistics, explain=True)
-    found = sparsify(program.module.operation, counters)
-    assert program.module.operation.verify()
-    return program, found, {name: count for name, count in counters.items() if count}
+from tests.moe.layer_programs import CLOSE, RUN, SMALL, distance, inputs, on_mesh, per_device, sparsified
 
 
 @pytest.mark.parametrize("name", ["gpt-oss-20b", "glm-4.5", "deepseek-v3", "kimi-k2", "mixtral-8x7b",
@@ -245,56 +237,6 @@ def test_other_sums_are_not_touched(case: str) -> None:
     program, found, counts = sparsified(text)
     assert not found and not counts
     assert to_text(program.module) == to_text(parse(text, "m").module)
-
-
-COPYING = """
-func.func @main(%x: tensor<10x4xf32>, %w: tensor<3x4x6xf32>, %v: tensor<3x6x4xf32>, %i: tensor<10xi32>)
-    -> tensor<10x4xf32> {
-  %zero = stablehlo.constant dense<0> : tensor<10xi32>
-  %three = stablehlo.constant dense<3> : tensor<10xi32>
-  %0 = stablehlo.compare LT, %i, %zero : (tensor<10xi32>, tensor<10xi32>) -> tensor<10xi1>
-  %1 = stablehlo.add %i, %three : tensor<10xi32>
-  %2 = stablehlo.select %0, %1, %i : tensor<10xi1>, tensor<10xi32>
-  %3 = stablehlo.broadcast_in_dim %2, dims = [0] : (tensor<10xi32>) -> tensor<10x1xi32>
-  %4 = "stablehlo.gather"(%w, %3) <{dimension_numbers = #stablehlo.gather<offset_dims = [1, 2], collapsed_slice_dims =
-    [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 4, 6>}>
-    : (tensor<3x4x6xf32>, tensor<10x1xi32>) -> tensor<10x4x6xf32>
-  %5 = stablehlo.dot_general %x, %4, batching_dims = [0] x [0], contracting_dims = [1] x [1]
-    : (tensor<10x4xf32>, tensor<10x4x6xf32>) -> tensor<10x6xf32>
-  %6 = "stablehlo.gather"(%v, %3) <{dimension_numbers = #stablehlo.gather<offset_dims = [1, 2], collapsed_slice_dims =
-    [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 6, 4>}>
-    : (tensor<3x6x4xf32>, tensor<10x1xi32>) -> tensor<10x6x4xf32>
-  %7 = stablehlo.dot_general %6, %5, batching_dims = [0] x [0], contracting_dims = [1] x [1]
-    : (tensor<10x6x4xf32>, tensor<10x6xf32>) -> tensor<10x4xf32>
-  return %7 : tensor<10x4xf32>
-}
-"""
-
-
-def test_copies_of_weights_for_each_slot_are_reported() -> None:
-    """As Hugging Face's models have it: one layer, though it copies two matrices."""
-    program, found, counts = sparsified(COPYING)
-    assert counts == {"left": 1}
-    assert str(found[0]).endswith(
-        "mixture of experts (10 slots of tokens, 3 experts) left: each slot multiplies with a copy of its expert's "
-        "weights, so what is not selected is not computed")
-    assert to_text(program.module) == to_text(parse(COPYING, "m").module)
-
-
-def test_other_gathers_are_not() -> None:
-    """An embedding's rows, multiplied with one matrix for all."""
-    text = """
-func.func @main(%w: tensor<3x4x6xf32>, %i: tensor<10x1xi32>, %m: tensor<6x6xf32>) -> tensor<10x4x6xf32> {
-  %0 = "stablehlo.gather"(%w, %i) <{dimension_numbers = #stablehlo.gather<offset_dims = [1, 2], collapsed_slice_dims =
-    [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, 4, 6>}>
-    : (tensor<3x4x6xf32>, tensor<10x1xi32>) -> tensor<10x4x6xf32>
-  %1 = stablehlo.dot_general %0, %m, contracting_dims = [2] x [0]
-    : (tensor<10x4x6xf32>, tensor<6x6xf32>) -> tensor<10x4x6xf32>
-  return %1 : tensor<10x4x6xf32>
-}
-"""
-    _, found, counts = sparsified(text)
-    assert not found and not counts
 
 
 def test_layers_one_after_the_other() -> None:
