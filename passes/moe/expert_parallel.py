@@ -28,13 +28,16 @@ from typing import Any, ClassVar
 
 from passes import _mlir
 from passes.errors import UserError
+from passes.moe.capacity import Room, rooms
 from passes.moe.composites import Decompositions, create, fail, moe_composites, read, remove_unused, sharding_rule
 from passes.moe.decompose import Place
 from passes.moe.ops import COMBINE, DISPATCH, REMAP, SPARSE_MATMUL, Call, Type
+from passes.moe.roles import dot_of
 from passes.pipeline.base import Counters, Pass, Statistic, option
+from passes.program.types import shape_of
 from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes, sharding_to_attr
 from passes.sharding.op_rules import RULE
-from passes.sharding.sharding_rule import encode
+from passes.sharding.sharding_rule import Rule, encode
 
 # For each operand or result, dimension -> the axes it is split over.
 Split = dict[int, tuple[str, ...]]
@@ -48,6 +51,7 @@ class ExpertParallel(Pass):
     summary: ClassVar[str] = "Spread the experts of sparse mixture-of-experts layers over mesh axes"
     statistics: ClassVar[tuple[Statistic, ...]] = (
         Statistic("placed", "composites that became the part of one device"),
+        Statistic("moves", "one-hot moves of tokens to experts, constrained to be split over experts"),
         Statistic("products", "sparse products, which stay and are split by their rules", changes=False),
     )
     before: ClassVar[str] = """\
@@ -137,10 +141,12 @@ func.func private @all_to_all_dispatch(%arg0: tensor<2x1x1x8xf32>, %arg1: tensor
 
     def run(self, module: Any, counters: Counters) -> None:
         """Rewrites ``module`` in place."""
-        composites = moe_composites(module)
-        if not composites:
+        composites, moved = moe_composites(module), [room for room in rooms(module) if not _inside(room.product)]
+        if not composites and not moved:
             return
         name, team = self._team(module)
+        _split_rooms(moved, name, team)
+        counters.add("moves", len({room.dispatch for room in moved}))
         decompositions, replaced = Decompositions(module, poisoned=self.poison), set()
         for composite in composites:
             call = read(composite)
@@ -208,6 +214,15 @@ class Team:
         """The number of parts that ``axes`` make."""
         return math.prod(self.mesh.sizes[a] for a in axes)
 
+    def indivisible(self, experts: int) -> str:
+        """What is wrong if so many experts cannot be split over the devices, or nothing."""
+        parts = self.size(self.experts)
+        if experts % parts == 0:
+            return ""
+        choices = ", ".join(str(n) for n in range(1, experts + 1) if experts % n == 0)
+        axes = ", ".join(f"{a}={self.mesh.sizes[a]}" for a in self.experts)
+        return f"{experts} experts do not divide by the {parts} devices along {axes}; they divide by {choices}"
+
     @property
     def cluster_axis(self) -> int:
         """The number of the ring's axis."""
@@ -251,6 +266,41 @@ def _split_experts(product: Any, call: Call, mesh_name: str, team: Team) -> None
     made = _constrained(result, expert, mesh_name, team, _mlir.ir.InsertionPoint.after(product))
     for user, number in users:
         user.operands[number] = made
+
+
+def _split_rooms(moved: list[Room], mesh_name: str, team: Team) -> None:
+    """Has what was moved to experts split over experts, and so the products that read it: the weights stay.
+
+    Raises:
+      UserError: the experts do not divide.
+    """
+    made: dict[Any, Any] = {}
+    for room in moved:
+        if found := team.indivisible(room.experts):
+            raise UserError(f"one-hot dispatch: {found}", _mlir.where_of(room.dispatch.location))
+        value = room.product.operands[room.side]
+        if value not in made:
+            room.dispatch.attributes[RULE] = _move_rule(room.dispatch, room.moved)
+            made[value] = _constrained(value, room.expert, mesh_name, team, _mlir.ir.InsertionPoint(room.product))
+        room.product.operands[room.side] = made[value]
+
+
+def _move_rule(dispatch: Any, expert: int) -> Any:
+    """The sharding rule of a one-hot move whose result has experts along ``expert``: those do not spread through it.
+
+    The one-hots keep their groups of tokens on the devices; what they move changes from groups to experts.
+    """
+    dot, rank = dot_of(dispatch), dispatch.results[0].type.rank
+    sizes = [*shape_of(dispatch.results[0]), *(shape_of(dispatch.operands[0])[d] for d in dot.contract[0])]
+    maps = []
+    for side in (0, 1):
+        factors = {pair[side]: factor for factor, pair in enumerate(dot.sources()) if pair[side] is not None}
+        factors |= {d: rank + i for i, d in enumerate(dot.contract[side])}
+        maps.append(tuple((factors[d],) for d in range(len(factors))))
+    result = tuple((d,) for d in range(rank))
+    rule = Rule(tuple(sizes), tuple(maps), (result,), reduction=frozenset(range(rank, len(sizes))),
+                blocked=frozenset({expert}))
+    return encode(rule, is_custom=True)
 
 
 _CONSTRAINT = "sdy.sharding_constraint"
@@ -346,12 +396,8 @@ class _Placing:
 
     def _check_experts(self) -> None:
         experts = self.call.operands[self.call.op.operands.index("mapping")].shape[2]
-        parts = self.team.size(self.team.experts)
-        if experts % parts:
-            choices = ", ".join(str(n) for n in range(1, experts + 1) if experts % n == 0)
-            axes = ", ".join(f"{a}={self.team.mesh.sizes[a]}" for a in self.team.experts)
-            fail(self.composite, self.call.op, f"{experts} experts do not divide by the {parts} devices along {axes}; "
-                                               f"they divide by {choices}")
+        if found := self.team.indivisible(experts):
+            fail(self.composite, self.call.op, found)
         if self.team.cluster_axis > 1:
             fail(self.composite, self.call.op, f"ring '{self.team.ring}' is axis {self.team.cluster_axis} of the mesh; "
                                                "rings run along the first or second axis")

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 from passes import _mlir
 from passes.errors import Where
+from passes.moe.capacity import rooms
 from passes.moe.chain import Chain, Layer
 from passes.moe.composites import Decompositions
 from passes.moe.maker import Maker
@@ -202,7 +203,9 @@ def sparsify(module: Any, counters: Counters) -> list[Layer]:
         reason = _Rewriting(dense, decompositions, counters, pending).run()
         counters.add("left" if reason else "layers")
         found.append(Layer(where, what, reason))
-    return found + slots(module, decompositions, counters)
+    with_room = _with_room(module)
+    counters.add("left", len(with_room))
+    return found + slots(module, decompositions, counters) + with_room
 
 
 # -- finding -----------------------------------------------------------------------------------------------------------
@@ -287,6 +290,18 @@ def _of_dot(anchor: Any) -> _Dense | None:
             roles[d] = weights.roles[same]
         return _Dense(anchor, anchor, other, tuple(roles), [*dot.batch[other], *dot.free(other)], weights)
     return None
+
+
+def _with_room(module: Any) -> list[Layer]:
+    """The layers that move tokens to a number of places of each expert: there is nothing to be made sparse."""
+    found: dict[Any, Layer] = {}
+    for room in rooms(module):
+        what = f"mixture of {room.experts} experts with {room.places} places each"
+        found.setdefault(room.dispatch, Layer(_mlir.where_of(room.dispatch.location), what, _ROOM))
+    return list(found.values())
+
+
+_ROOM = "its experts multiply what they have places for; moe-expert-parallel makes its moves all_to_alls"
 
 
 # -- proving -----------------------------------------------------------------------------------------------------------
