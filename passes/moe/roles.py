@@ -53,7 +53,9 @@ def through_reshape(op: Any, roles: Roles) -> Roles | None:
     for d, role in enumerate(roles):
         if not role:
             continue
-        i = starts.get(_product(after[:d]))
+        # One dimension of size 1 is as good as another.
+        single = (i for i, size in enumerate(before) if size == 1 and not found[i])
+        i = starts.get(_product(after[:d])) if after[d] != 1 else next(single, None)
         if i is None or before[i] != after[d]:
             return None
         found[i] = role

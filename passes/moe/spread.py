@@ -59,6 +59,11 @@ def spread(value: Any) -> Spread | None:
     for role, number in zip(inner, copied.roles, strict=True):
         if number:
             outer[int(number)] = role
+    # Dimensions of one token cannot be followed; any of size 1 is as good.
+    single = [d for d, size in enumerate(shape_of(value)) if size == 1]
+    sizes = dict(zip(inner, shape_of(copied.value), strict=True))
+    for role, d in zip((r for r in inner if r not in outer and sizes[r] == 1), single, strict=False):
+        outer[d] = role
     return Spread(weights, indices, tuple(outer)) if set(inner) <= set(outer) else None
 
 

@@ -249,3 +249,14 @@ def test_layers_one_after_the_other() -> None:
     values = [*first.values(), *second.values()]
     (want,), (got,) = RUN.run_global(parse(text, "m"), values), RUN.run_global(program, values)
     assert distance(got, want) < CLOSE
+
+
+@pytest.mark.parametrize("name", ["gpt-oss-20b", "glm-4.5", "kimi-k2"])
+def test_one_token(name: str) -> None:
+    """Decoding: the dimension of tokens is one of several of size 1."""
+    c = SMALL[name]
+    given = inputs(c, 1)
+    program, _, counts = sparsified(module("dense", c, Shape(1)))
+    assert counts == {"layers": 1, "products": 3 if c.weights == "separate" else 2}
+    (got,) = RUN.run_global(program, list(given.values()))
+    assert distance(got, layer(c, given["x"], given)) < CLOSE
