@@ -11,8 +11,9 @@ import pytest
 from passes.execute.executor import Executor
 from passes.execute.verify import verify
 from passes.moe.layer_reference import layer
-from passes.moe.layers import Shape, module
+from passes.moe.layers import Form, Functions, LayerWriter, Shape, module, parameters
 from passes.moe.sparsify import Sparsify, sparsify
+from passes.moe.writer import Writer
 from passes.partition.partition import partition
 from passes.pipeline import runner
 from passes.pipeline.base import Counters
@@ -260,3 +261,19 @@ def test_one_token(name: str) -> None:
     assert counts == {"layers": 1, "products": 3 if c.weights == "separate" else 2}
     (got,) = RUN.run_global(program, list(given.values()))
     assert distance(got, layer(c, given["x"], given)) < CLOSE
+
+
+@pytest.mark.parametrize(("form", "before", "after"), [("dense", (6, 0), (3, 0)), ("sparse", (6, 2), (3, 1))])
+def test_routers_and_masks_computed_twice_are_merged(form: Form, before: object, after: object) -> None:
+    """`cse`, which ``shlo opt -O`` begins with, makes one layer of two, group-limited router and dispatch included."""
+    c, shape, functions = SMALL["deepseek-v3"], Shape(16), Functions()
+    w = Writer("main", public=True)
+    x = w.argument((16, c.hidden), "f32", "x")
+    given = {name: w.argument(size, "f32", name) for name, size in parameters(c).items()}
+    layers = [LayerWriter(w, c, shape, given, functions).write(form, x) for _ in range(2)]
+    text = "\n".join([w.finish([w.binary("add", *layers)]), *functions.texts.values()])
+    program = parse(text, "m.mlir")
+    assert (text.count("chlo.top_k"), text.count('composite "shlo.moe.all_to_all_dispatch"')) == before
+    runner.run(program, "builtin.module(cse,dead-ops)")
+    text = to_text(program.module)
+    assert (text.count("chlo.top_k"), text.count('composite "shlo.moe.all_to_all_dispatch"')) == after
