@@ -22,7 +22,7 @@ from passes.cost import device
 from passes.cost.estimate import estimate
 from passes.cost.graph import read_graph
 from passes.cost.memory import memory
-from passes.cost.program_cost import _legalize
+from passes.cost.program_cost import legalize
 from passes.errors import UserError
 from passes.execute import prepare, xla_analysis
 from passes.partition.partition import partition
@@ -52,7 +52,7 @@ def flops(paths: list[Path]) -> None:
     for path in paths:
         try:
             program = read.read(str(path))
-            _legalize(program)
+            legalize(program)
             graph = read_graph(program)
             ours = graph.work_of(graph.entry, loops_once=True)
             theirs, their_functions = xla_analysis.work(program)

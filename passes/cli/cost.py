@@ -14,7 +14,7 @@ from passes.errors import EXIT_OK, UserError
 if TYPE_CHECKING:
     from passes.cost.device import Device
     from passes.cost.program_cost import ProgramCost
-    from passes.cost.tables import Row
+    from passes.cost.tables import Row, Total
     from passes.program.read import Program
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
@@ -52,12 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: the cost is printed on standard output."""
     from passes.cost import device as devices
+    from passes.cost.laws import check_topology
 
     if args.list_devices:
         print("\n".join(_device_lines()))
         return EXIT_OK
     device = devices.load(args.device)
-    _check_topology(args.topology)
+    check_topology(args.topology)
     found = {title: _cost(args, program, device) for title, program in _programs(args)}
     if args.json:
         print(json.dumps({title: _to_json(args, c) for title, c in found.items()}, indent=1))
@@ -80,13 +81,6 @@ def _device_lines() -> list[str]:
             f"{quantity(d.memory_bandwidth)}B/s  {d.topology} {quantity(d.link.bandwidth)}B/s"
         )
     return lines
-
-
-def _check_topology(name: str | None) -> None:
-    from passes.cost.laws import TOPOLOGIES
-
-    if name is not None and name not in TOPOLOGIES:
-        raise UserError(f"there is no topology '{name}'; there are {', '.join(TOPOLOGIES)}")
 
 
 def _programs(args: argparse.Namespace) -> list[tuple[str, Program]]:
@@ -141,33 +135,21 @@ def _lines(args: argparse.Namespace, found: ProgramCost) -> list[str]:
     return lines
 
 
-_TOTALS = (
-    "FLOPs", "transcendentals", "bytes from and to memory", "bytes sent", "peak memory", "  arguments", "  results",
-    "  temporaries", "seconds, nothing overlaps", "  computing, memory", "  collectives", "seconds, all overlaps",
-    "computed again",
-)
-
-
-def _values(found: ProgramCost) -> list[str]:
-    e = found.estimate
-    again = found.redundancy
-    amounts = (
-        (e.flops, ""), (e.transcendentals, ""), (e.traffic, "B"), (e.sent, "B"), (e.memory.peak, "B"),
-        (e.memory.arguments, "B"), (e.memory.results, "B"), (e.memory.temporaries, "B"),
-    )
-    seconds = (e.seconds, e.local, e.communication, e.overlapped)
-    return [
-        *(f"{quantity(amount)}{unit}" for amount, unit in amounts),
-        *map(duration, seconds),
-        f"{again:.2f}x" if again is not None else "",
-    ]
-
-
 def _totals(found: ProgramCost) -> list[str]:
-    return [
-        f"  {title:<28}{value:>12}" for title, value in zip(_TOTALS, _values(found), strict=True)
-        if value and (found.devices > 1 or title not in ("bytes sent", "computed again"))
-    ]
+    from passes.cost.tables import TOTALS
+
+    shown = [total for total in TOTALS if found.devices > 1 or total.alone]
+    return [f"  {total.title:<28}{text:>12}" for total in shown if (text := amount_text(total, found))]
+
+
+def amount_text(total: Total, found: ProgramCost) -> str:
+    """A figure of a program with its unit; empty if it is not known."""
+    amount = total.of(found)
+    if amount is None:
+        return ""
+    if total.unit == "s":
+        return duration(amount)
+    return f"{amount:.2f}x" if total.unit == "x" else f"{quantity(amount)}{total.unit}"
 
 
 def _remarks(args: argparse.Namespace, found: ProgramCost) -> list[str]:
@@ -231,10 +213,11 @@ def align(cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _comparison(found: dict[str, ProgramCost], device: Device) -> list[str]:
-    columns = [_values(c) for c in found.values()]
+    from passes.cost.tables import TOTALS
+
     cells = [[f"one {device.title}", *found]]
     cells += [["devices", *(str(c.devices) for c in found.values())]]
-    cells += [[title, *(column[i] for column in columns)] for i, title in enumerate(_TOTALS)]
+    cells += [[total.title, *(amount_text(total, c) for c in found.values())] for total in TOTALS]
     fits = ["yes" if device.memory is None or c.estimate.memory.peak <= device.memory else "no" for c in found.values()]
     cells += [["fits", *fits]]
     best = min(c.estimate.seconds for c in found.values()) or 1.0

@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "partition": ("passes.cli.partition", "turn a sharded program into the program of one device"),
     "autoshard": ("passes.cli.autoshard", "find how to split a program over a mesh, under a limit of memory"),
     "cost": ("passes.cli.cost", "say what a program costs on each device: work, memory, bytes sent, time"),
+    "report": ("passes.cli.report", "show what a program costs, where and why, on one HTML page"),
     "verify": ("passes.cli.verify", "execute two programs and compare their results"),
     "bisect": ("passes.cli.bisect", "find the op, or the pass, at which a program starts to compute something else"),
     "lint": ("passes.cli.lint", "report what a program does and may not mean to, and change nothing"),

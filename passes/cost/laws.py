@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from passes.errors import UserError
+
 TOPOLOGIES = ("ring", "line", "torus", "switch", "all_to_all")
 
 _WIRE: dict[str, Callable[[int], float]] = {
@@ -69,3 +71,13 @@ def load(kind: str, topology: str, devices: int) -> float:
     if kind == "all_to_all" and topology in _THROUGH_OTHERS:
         return (devices // 2) * ((devices + 1) // 2) / devices
     return sent(kind, devices)
+
+
+def check_topology(name: str | None) -> None:
+    """Nothing, for a topology that is known or ``None``.
+
+    Raises:
+      UserError: it is not known.
+    """
+    if name is not None and name not in TOPOLOGIES:
+        raise UserError(f"there is no topology '{name}'; there are {', '.join(TOPOLOGIES)}")

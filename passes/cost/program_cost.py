@@ -65,13 +65,13 @@ def cost(
       UserError: the program cannot be partitioned, or a tensor has a dynamic shape.
     """
     report, whole = None, None
-    count = _partitions(program.module)
+    count = devices_of(program.module)
     if count == 1 and meshes(program.module):
-        whole = _flops(read.parse(write.to_bytecode(program.module), program.source), entry_name, unknown_runs)
+        whole = flops_alone(read.parse(write.to_bytecode(program.module), program.source), entry_name, unknown_runs)
         report = partition(program, entry_name)
         count, entry_name = report.side_table.mesh.device_count, None
-    _legalize(program)
-    _inline(program)
+    legalize(program)
+    inline(program)
     graph = read_graph(program, entry_name, unknown_runs)
     found = estimate(graph, device, topology, entry_name)
     if count == 1:
@@ -79,25 +79,27 @@ def cost(
     return ProgramCost(program, device, found, count, whole, report)
 
 
-def _flops(program: Program, entry_name: str | None, unknown_runs: int) -> int:
-    _legalize(program)
+def flops_alone(program: Program, entry_name: str | None, unknown_runs: int) -> int:
+    """What ``program`` computes on one device alone."""
+    legalize(program)
     graph = read_graph(program, entry_name, unknown_runs)
     return graph.work_of(graph.entry).flops
 
 
-def _legalize(program: Program) -> None:
+def legalize(program: Program) -> None:
     """``chlo`` ops become the StableHLO ops that they stand for, which is what any compiler computes."""
     if any(op.name.startswith("chlo.") for op in operations(program.module)):
         runner.run(program, _LEGALIZE)
 
 
-def _inline(program: Program) -> None:
+def inline(program: Program) -> None:
     """Compilers inline calls, and fuse what is on both sides."""
     if any(op.name == "func.call" for op in operations(program.module)):
         runner.run(program, _INLINE)
 
 
-def _partitions(module: Any) -> int:
+def devices_of(module: Any) -> int:
+    """How many devices run a per-device program; 1 for any other."""
     attributes = module.operation.attributes
     counts = [
         int(_mlir.ir.IntegerAttr(attributes[key]).value)

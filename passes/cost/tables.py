@@ -8,8 +8,43 @@ from typing import Any
 
 from passes import _mlir
 from passes.cost.estimate import OpCost
+from passes.cost.program_cost import ProgramCost
 from passes.partition.summary import COLLECTIVES
 from passes.program.read import Program
+
+
+@dataclass(frozen=True)
+class Total:
+    """A figure of a whole program.
+
+    Attributes:
+      title: What it is; indented where it is a part of the one above.
+      unit: ``B``, ``s``, ``x`` (times) or nothing.
+      of: Reads it; ``None`` where it is not known.
+      alone: Whether it says anything about a program of one device.
+    """
+
+    title: str
+    unit: str
+    of: Callable[[ProgramCost], float | None]
+    alone: bool = True
+
+
+TOTALS = (
+    Total("FLOPs", "", lambda c: c.estimate.flops),
+    Total("transcendentals", "", lambda c: c.estimate.transcendentals),
+    Total("bytes from and to memory", "B", lambda c: c.estimate.traffic),
+    Total("bytes sent", "B", lambda c: c.estimate.sent, alone=False),
+    Total("peak memory", "B", lambda c: c.estimate.memory.peak),
+    Total("  arguments", "B", lambda c: c.estimate.memory.arguments),
+    Total("  results", "B", lambda c: c.estimate.memory.results),
+    Total("  temporaries", "B", lambda c: c.estimate.memory.temporaries),
+    Total("seconds, nothing overlaps", "s", lambda c: c.estimate.seconds),
+    Total("  computing, memory", "s", lambda c: c.estimate.local),
+    Total("  collectives", "s", lambda c: c.estimate.communication),
+    Total("seconds, all overlaps", "s", lambda c: c.estimate.overlapped),
+    Total("computed again", "x", lambda c: c.redundancy, alone=False),
+)
 
 
 @dataclass

@@ -130,7 +130,8 @@ def _run(
 ) -> list[PassStatistics]:
     manager = _mlir.passmanager.PassManager(ROOT_ANCHOR, _mlir.context())
     manager.enable_verifier(options.verify_each)
-    counters = [_add(manager, unit, explain=options.explain_removed is not None) for unit in every]
+    explain = options.note_removals or options.explain_removed is not None
+    counters = [_add(manager, unit, explain=explain) for unit in every]
     with printing(manager, [u.use for u in every], options), _mlir.collect_diagnostics() as said:
         if options.timing:
             manager.enable_timing()

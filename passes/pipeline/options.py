@@ -25,6 +25,7 @@ class RunOptions:
       statistics: Print what the passes counted to standard error. The native passes of jaxlib count nothing.
       explain_removed: Print which ops passes took out and why to standard error, with at most so many places for each
         reason; ``None`` saves the time to note them.
+      note_removals: Note them without printing, for what reads `PassStatistics`.
       crash_reproducer: File for a reproducer if a pass fails or dies; without it, one is written to the temporary
         folder if a pass dies.
       timeout: Seconds a worker may take for the pipeline; ``None`` is no limit.
@@ -45,6 +46,7 @@ class RunOptions:
     timing: bool = False
     statistics: bool = False
     explain_removed: int | None = None
+    note_removals: bool = False
     crash_reproducer: str | None = None
     timeout: float | None = None
 

@@ -167,15 +167,28 @@ class Explainer:
         Raises:
           UserError: see `propagate.propagate`.
         """
-        origins = record(self._program, options, self._wanted_entry, annotated=self._annotated)
-        teller = Teller(self._program, origins, self._names, self._signature, self._given_at)
-        found = []
+        teller = self.teller(options)
+        origins, found = teller.origins, list[list[Answer]]()
         for place in dict.fromkeys(self._places):
             tensors = list(dict.fromkeys(_tensors(origins, place, self._entry)))
             copies = [teller.explain(t, (n, len(tensors))) for n, t in enumerate(tensors, start=1)]
             never = Answer(teller.place(place.kind, place.index, place.op), notes=("is never computed",))
             found.append(copies or [never])
         return found
+
+    def teller(self, options: PropagateOptions | None = None) -> Teller:
+        """Propagates; what has the words for every tensor then.
+
+        Raises:
+          UserError: see `propagate.propagate`.
+        """
+        origins = record(self._program, options, self._wanted_entry, annotated=self._annotated)
+        return Teller(self._program, origins, self._names, self._signature, self._given_at)
+
+    def of_signature(self, origins: Origins, kind: str) -> list[Tensor]:
+        """The arguments or results (``kind``) of the entry function once `teller` has propagated."""
+        places = (_Place(kind, index, function=self._entry) for index in range(len(self._signature[kind])))
+        return [tensor for place in places for tensor in _tensors(origins, place, self._entry)]
 
 
 def lines(answers: list[list[Answer]], *, full: bool = False) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -70,17 +71,19 @@ class Teller:
     # -- chains ----------------------------------------------------------------------------------------------------
 
     def _way(self, chain: Chain, type: Any, mesh: Mesh) -> Way:
-        links = (self._root(chain), *map(self._link, chain.steps))
+        links = (self.root(chain), *map(self.link, chain.steps))
         return Way(chain.dim, type.shape[chain.dim], chain.axis.text(mesh), chain.complete, links)
 
-    def _root(self, chain: Chain) -> Link:
+    def root(self, chain: Chain) -> Link:
+        """Where ``chain`` starts."""
         what = self.tensor(chain.root)
         if not chain.complete:
             return Link("from", what, chain.root_dim, "how it came there was not noted", self._where(chain.root))
         how = f"priority {chain.priority}" if chain.priority else ""
         return Link("given", what, chain.root_dim, how, self._given_where(chain.root))
 
-    def _link(self, step: Step) -> Link:
+    def link(self, step: Step) -> Link:
+        """One step of a chain."""
         target = self.tensor(self.origins.notes.at(step.op, step.target))
         return Link(when(step.time), target, step.dim, self._how(step), self._place(step.op))
 
@@ -266,6 +269,7 @@ def _factor(factor: int) -> str:
     return chr(ord("i") + factor) if factor < letters else f"z_{factor - letters + 1}"
 
 
+@functools.cache
 def _notation(rule: Any) -> str:
     """A rule's mappings as Shardy writes them: ``([i, k], [k, j])->([i, j])``."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from passes.cost.graph import read_graph
-from passes.cost.program_cost import _legalize
+from passes.cost.program_cost import legalize
 from passes.execute import xla_analysis
 from passes.program import read
 from passes.program.read import Program
@@ -27,14 +27,14 @@ def _ours(program: Program) -> tuple[int, int]:
 @pytest.mark.parametrize("name", [n for n in PROGRAMS if not any(word in n for word in UNKNOWN_TO_XLA)])
 def test_op_is_counted_as_xla_counts_it(name: str) -> None:
     program = read.parse(PROGRAMS[name], name)
-    _legalize(program)
+    legalize(program)
     assert _ours(program) == xla_analysis.work(program)
 
 
 @pytest.mark.parametrize("name", ["decoder", "gpt", "lm_head", "moe", "resnet50", "scan_layers"])
 def test_train_step_is_within_a_percent_of_xla(name: str) -> None:
     program = read.read(str(EXAMPLES / name / "train_step.mlir"))
-    _legalize(program)
+    legalize(program)
     flops, transcendentals = _ours(program)
     of_xla = xla_analysis.work(program)
     assert flops == pytest.approx(of_xla[0], rel=0.01)

@@ -91,20 +91,20 @@ class Chains:
     def _trace(self, tensor: Tensor, axis: Axis, dim: int) -> Chain:
         steps: list[Step] = []
         at, at_axis, at_dim, before = tensor, axis, dim, END
-        while (priority := self._given(at, at_axis, at_dim)) is None:
-            hop = self._noted_hop(at, at_axis, at_dim, before)
-            leader = self._group_hop(at, at_axis, at_dim, before) if hop is None else None
-            hop = hop or leader
+        while (priority := self.given(at, at_axis, at_dim)) is None:
+            hop = self.last_hop(at, at_axis, at_dim, before)
             if hop is None:
                 return Chain(axis, dim, at, at_dim, 0, tuple(reversed(steps)), complete=False)
             step, at, at_axis = hop
-            # The members of a group change in one step.
-            before = (step.time[0], step.time[1] + 1) if leader else step.time
-            at_dim = step.source_dim
+            before, at_dim = before_step(step), step.source_dim
             steps.append(step)
         return Chain(axis, dim, at, at_dim, priority, tuple(reversed(steps)))
 
-    def _given(self, tensor: Tensor, axis: Axis, dim: int) -> int | None:
+    def last_hop(self, tensor: Tensor, axis: Axis, dim: int, before: Time = END) -> _Hop | None:
+        """The step that brought ``axis`` to ``tensor``, from which tensor, and the axis there; before ``before``."""
+        return self._noted_hop(tensor, axis, dim, before) or self._group_hop(tensor, axis, dim, before)
+
+    def given(self, tensor: Tensor, axis: Axis, dim: int) -> int | None:
         """The priority with which ``tensor`` was given ``axis``, or a part that makes it one; else ``None``."""
         given = self.layouts.dims(tensor, given=True)
         if dim >= len(given):
@@ -139,13 +139,14 @@ class Chains:
             if member == tensor:
                 continue
             noted = self._noted_hop(member, axis, dim, before)
-            if noted is not None or self._given(member, axis, dim) is not None:
+            if noted is not None or self.given(member, axis, dim) is not None:
                 found.append((START if noted is None else noted[0].time, number))
         if not found:
             return None
         time, leader = min(found)
         step = Step(time, group, ("member", leader), ("member", members.index(tensor)), dim, dim)
         return step, members[leader], axis
+
     def _output_hop(self, tensor: Tensor, axis: Axis, dim: int, before: Time) -> _Hop | None:
         """The hop from what is returned to the function's result ``tensor``, or from an annotated result back.
 
@@ -188,6 +189,11 @@ class Chains:
             factor = common[0]
         step = Step(note.time, note.op, note.source, note.target, source_dim, dim, factor, rule)
         return step, source, source_axis
+
+
+def before_step(step: Step) -> Time:
+    """Before when the tensor that ``step`` starts at had the axis; the members of a group change in one step."""
+    return (step.time[0], step.time[1] + 1) if step.source[0] == "member" else step.time
 
 
 def factors_of(rule: Rule, place: tuple[str, int]) -> Mapping:

@@ -15,12 +15,17 @@ from passes.sharding.origins.marks import ALONE, GIVEN
 from passes.sharding.signature import SHARDING
 
 
+# For each dimension of a tensor the axes it is split over and their priority.
+Dims = list[tuple[tuple[Axis, ...], int]]
+
+
 @dataclass
 class Layouts:
     """Reads shardings off a module that was propagated with notes, and keeps what it decoded."""
 
     program: Program
     _signatures: dict[tuple[Any, str], list[dict[str, Any]]] = field(default_factory=dict)
+    _decoded: dict[Any, Dims] = field(default_factory=dict)
 
     @cached_property
     def meshes(self) -> dict[str, Mesh]:
@@ -47,35 +52,41 @@ class Layouts:
         per_value = _mlir.sdy.TensorShardingPerValueAttr(found).shardings
         return per_value[tensor.result_number]
 
-    def dims(self, tensor: Tensor, *, given: bool = False) -> list[tuple[tuple[Axis, ...], int]]:
+    def dims(self, tensor: Tensor, *, given: bool = False) -> Dims:
         """For each dimension of ``tensor`` the axes it is split over and their priority; empty without a sharding."""
         attribute = self.sharding(tensor, given=given)
         if attribute is None:
             return []
-        sdy = _mlir.sdy
-        attr = sdy.TensorShardingAttr(attribute)
-        mesh = self.mesh_of(attribute)
-        dimensions = [sdy.DimensionShardingAttr(d) for d in attr.dimension_shardings]
-        found = [(axes_from_attr(d, mesh), d.priority or 0) for d in dimensions]
+        if attribute not in self._decoded:
+            self._decoded[attribute] = self._decode(attribute)
+        found = self._decoded[attribute]
+        manual_axes = self._manual(tensor, attribute)
+        if manual_axes is None:
+            return found
         return [
             ((*manual, *(axis for axis in axes if axis not in manual)), priority)
-            for (axes, priority), manual in zip(found, self._manual(tensor, mesh, len(found)), strict=True)
+            for (axes, priority), manual in zip(found, manual_axes, strict=True)
         ]
 
-    def _manual(self, tensor: Tensor, mesh: Mesh, rank: int) -> list[tuple[Axis, ...]]:
-        """The manual axes on each dimension of an argument of a manual computation.
+    def _decode(self, attribute: Any) -> Dims:
+        sdy, mesh = _mlir.sdy, self.mesh_of(attribute)
+        dimensions = [sdy.DimensionShardingAttr(d) for d in sdy.TensorShardingAttr(attribute).dimension_shardings]
+        return [(axes_from_attr(d, mesh), d.priority or 0) for d in dimensions]
+
+    def _manual(self, tensor: Tensor, attribute: Any) -> list[tuple[Axis, ...]] | None:
+        """The manual axes on each dimension of an argument of a manual computation; ``None`` for any other tensor.
 
         Its edge has the other axes only, for that is what is left inside; what flows in has both.
         """
-        none: list[tuple[Axis, ...]] = [()] * rank
         if isinstance(tensor, Output) or isinstance(tensor.owner, _mlir.ir.Block):
-            return none
+            return None
         edge = tensor.owner.operation
         if edge.name != "sdy.data_flow_edge" or not isinstance(edge.operands[0].owner, _mlir.ir.Block):
-            return none
+            return None
         body = edge.operands[0].owner.owner.operation
         if body.name != "sdy.manual_computation":
-            return none
+            return None
+        mesh = self.mesh_of(attribute)
         sdy = _mlir.sdy
         given = sdy.TensorShardingPerValueAttr(body.attributes["in_shardings"]).shardings[edge.operands[0].arg_number]
         manual = set(sdy.ManualAxesAttr(body.attributes["manual_axes"]))

@@ -1,0 +1,211 @@
+"""What a report is about: the program of one device with its costs, and for each of its ops where it comes from.
+
+An annotated program is partitioned with its trace. What ends partitioning (equal ops become one, collectives fewer)
+would lose the trace, so every op carries it in its location meanwhile: the figures are those of `shlo cost`, and each op
+still knows the value of the program as it was read that it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from passes import _mlir
+from passes.cost.device import Device
+from passes.cost.estimate import estimate
+from passes.cost.graph import Body, Graph, read_graph
+from passes.cost.program_cost import ProgramCost, devices_of, flops_alone, legalize
+from passes.partition.partition import Report, improvements, partition
+from passes.partition.reasons import Reason, reasons
+from passes.partition.side_table import Entry, SideTable
+from passes.partition.summary import COLLECTIVES
+from passes.partition.trace import Held, held, number_of, remove_marks
+from passes.pipeline import runner
+from passes.program import read, write
+from passes.program.read import Program
+from passes.program.value_names import ValueNames
+from passes.program.walk import operations
+from passes.sharding.explain import Explainer
+from passes.sharding.mesh import Mesh, meshes
+from passes.sharding.origins.marks import MARK, mark_of
+from passes.sharding.propagate import PropagateOptions
+from passes.sharding.wording import Teller
+
+# In place of the number of an op, for arguments of the entry function.
+ARGUMENT = -1
+_TAG = "shlo.source "
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an op of the per-device program comes from.
+
+    Attributes:
+      location: Where it is in the program as it was read.
+      values: For each result, the number of the op (`marks.MARK`) and which of its results it holds a part of, if known;
+        `ARGUMENT` and which argument, for what moves one.
+      specs: For each result how it lies; empty where that is not known.
+      reason: The number of the planned collective that it is, or was made from.
+    """
+
+    location: Any
+    values: tuple[tuple[int, int] | None, ...]
+    specs: tuple[str, ...]
+    reason: int | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A program to report on.
+
+    Attributes:
+      cost: The program of one device and what it costs.
+      table: How arguments and results lie; ``None`` for a program of one device, or if that is not known.
+      sources: For each op (by its place in `nodes`) where it comes from; empty if it was not partitioned here.
+      reasons: Why there are collectives, by number from 1, as planned.
+      teller: Has the words for why tensors lie as they do.
+      explainer: Knows which tensors the arguments and results are.
+      names: Has the names of values of a program that was not partitioned here.
+      entry: Its entry function; ``None`` finds it.
+    """
+
+    cost: ProgramCost
+    table: SideTable | None
+    sources: dict[Any, Source] = field(default_factory=dict)
+    reasons: list[Reason] = field(default_factory=list)
+    teller: Teller | None = None
+    explainer: Explainer | None = None
+    names: ValueNames | None = None
+    entry: str | None = None
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The mesh, if there is one."""
+        return self.table.mesh if self.table is not None else None
+
+    @property
+    def graph(self) -> Graph:
+        """The program of one device."""
+        return self.cost.estimate.graph
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to cost and partition.
+
+    Attributes:
+      device, topology, unknown_runs: See `program_cost.cost`.
+      entry: The entry function; ``None`` finds it.
+      propagation: How to propagate.
+    """
+
+    device: Device
+    topology: str | None = None
+    unknown_runs: int = 1
+    entry: str | None = None
+    propagation: PropagateOptions | None = None
+
+
+def subject(
+    program: Program, settings: Settings, explainer: Explainer | None = None, table: SideTable | None = None
+) -> Subject:
+    """Makes a subject of ``program``, which is used up.
+
+    Args:
+      program: A per-device program, an annotated one, or one for one device.
+      settings: How.
+      explainer: Of an annotated program, made before it was annotated.
+      table: How the arguments of a per-device program lie, if that is known.
+
+    Raises:
+      UserError: the program cannot be partitioned, or a tensor has a dynamic shape.
+    """
+    count = devices_of(program.module)
+    if count == 1 and meshes(program.module):
+        return _partitioned(program, settings, explainer or Explainer(program, settings.entry))
+    legalize(program)
+    graph = read_graph(program, settings.entry, settings.unknown_runs)
+    found = estimate(graph, settings.device, settings.topology, settings.entry)
+    cost = ProgramCost(program, settings.device, found, count, found.flops if count == 1 else None, None)
+    return Subject(cost, table, names=ValueNames(program), entry=settings.entry)
+
+
+def _partitioned(program: Program, settings: Settings, explainer: Explainer) -> Subject:
+    code = write.to_bytecode(program.module)
+    whole = flops_alone(read.parse(code, program.source), settings.entry, settings.unknown_runs)
+    local = read.parse(code, program.source)
+    report = partition(local, settings.entry, trace=True, options=settings.propagation)
+    why = reasons(local, report)
+    tags = _tag(local, report)
+    runner.run(local, f"builtin.module({','.join(own.to_text() for own in improvements())})")
+    legalize(local)
+    graph = read_graph(local, None, settings.unknown_runs)
+    sources = _untag(graph, tags)
+    found = estimate(graph, settings.device, settings.topology)
+    cost = ProgramCost(local, settings.device, found, report.side_table.mesh.device_count, whole, report)
+    teller = explainer.teller(settings.propagation)
+    return Subject(cost, report.side_table, sources, why, teller, explainer)
+
+
+# -- where ops come from -----------------------------------------------------------------------------------------------
+
+
+def _tag(program: Program, report: Report) -> list[Source]:
+    """Moves what is known of each op of a traced program into its location; the marks are gone afterwards."""
+    marks = _marks(report)
+    context, ir = _mlir.context(), _mlir.ir
+    found: list[Source] = []
+    planned = 0
+    for op in operations(program.module):
+        if not len(op.results):
+            continue
+        number = None
+        if op.name in COLLECTIVES:
+            planned += 1
+            number = planned
+        results = held(op, report.side_table.mesh)
+        values = tuple(_value(h, marks) for h in results)
+        specs = tuple(h.sharding.spec() if h is not None else "" for h in results)
+        name = f"{_TAG}{len(found)}"
+        found.append(Source(op.location, values, specs, number))
+        op.location = ir.Location.name(name, op.location, context=context)
+    remove_marks(program.module)
+    for op in operations(program.module):
+        if MARK in op.attributes:
+            del op.attributes[MARK]
+    return found
+
+
+def _value(result: Held | None, marks: dict[int | None, int]) -> tuple[int, int] | None:
+    if result is None:
+        return None
+    if result.number is None:
+        return ARGUMENT, result.result
+    return (marks[result.number], result.result) if result.number in marks else None
+
+
+def _marks(report: Report) -> dict[int | None, int]:
+    """Number of an op of the planned program -> its number in the program as it was read."""
+    assert report.numbered is not None
+    module = read.parse(report.numbered).module
+    found: dict[int | None, int] = {}
+    for op in operations(module):
+        mark = mark_of(op)
+        if mark is not None:
+            found[number_of(op)] = mark
+    return found
+
+
+def _untag(graph: Graph, tags: list[Source]) -> dict[Any, Source]:
+    """Gives ops their locations back; what was found of each."""
+    found = {}
+    stack: list[Body] = [graph.entry, *graph.functions.values()]
+    while stack:
+        for node in stack.pop().nodes:
+            stack += node.bodies
+            name = _mlir.name_of(node.op.location)
+            if name.startswith(_TAG):
+                source = tags[int(name.removeprefix(_TAG))]
+                node.op.location = source.location
+                found[node.op] = source
+    return found
