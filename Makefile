@@ -1,4 +1,5 @@
-# Everything runs in a virtual environment of its own; a machine needs python3, pip and make.
+# Everything runs in a virtual environment of its own; a machine needs python3, pip and make, and for the tests of
+# `shlo report` Chromium (apt-get install chromium).
 #   make demo    the main job on a real model: optimize, shard, partition, prove
 #   make test    the whole test suite
 #   make check   lint, types, layering

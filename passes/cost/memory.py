@@ -166,7 +166,8 @@ class _Walker:
                 continue
             if ends and made:
                 for v in self._handed_over(node, ends, live, lent):
-                    now -= self._end(v, live, born, position, top) if v in live else lent.pop(v)
+                    # While this op runs, its result is what counts of the two.
+                    now -= self._end(v, live, born, position - 1, top) if v in live else lent.pop(v)
             for v in made:
                 size = 0 if v in free or self._constant(node) else sizes[v]
                 live[v], born[v] = (node, size), position

@@ -48,7 +48,8 @@ def page_data(
         program = rows(subject)
         data = {
             "title": title,
-            "devices": subject.cost.devices,
+            "source": subject.cost.program.source,
+        "devices": subject.cost.devices,
             "device": {
                 "title": subject.cost.device.title, "source": subject.cost.device.source,
                 "memory": subject.cost.device.memory,
@@ -191,12 +192,13 @@ def _reason(reason: Reason) -> list[Any]:
     """Kind, axes, devices of a group, bytes, what moves, from, to, for what, and the operands of what is summed."""
     before = "summands" if reason.reduced else reason.before.spec() if reason.before is not None else ""
     return [
-        reason.kind, ",".join(reason.axes), reason.group, reason.bytes, _origin(reason.value), before,
-        reason.after.spec() if reason.after is not None else "", _origin(reason.needed_by), list(reason.summands),
+        reason.kind, ",".join(reason.axes), reason.group, reason.bytes, origin_text(reason.value), before,
+        reason.after.spec() if reason.after is not None else "", origin_text(reason.needed_by), list(reason.summands),
     ]
 
 
-def _origin(origin: Origin | None) -> str:
+def origin_text(origin: Origin | None) -> str:
+    """An op, argument or result of the program as it was read, in words; empty if it is not known."""
     if origin is None:
         return ""
     if origin.op in ("argument", "result"):

@@ -32,7 +32,7 @@ class Difference:
     passes: Sequence[PassStatistics] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Kinds with counts before and after, kinds and places that differ, and removals: pass, why, op, place, count."""
+        """Kinds with counts before and after, the same by place, and removals: pass, why, op, place, count."""
         kinds = [_by_kind(self.before), _by_kind(self.after)]
         return {
             "title": self.title,

@@ -51,6 +51,7 @@ class OpRow:
       cost: What all its runs cost; ``None`` if nothing.
       reads: The tensors it reads.
       first, count: Its results among the tensors.
+      callee: The function it calls.
       reason: The number of the planned collective that it is or was made from; 0 for none.
     """
 
@@ -63,6 +64,7 @@ class OpRow:
     reads: tuple[int, ...]
     first: int
     count: int
+    callee: str
     reason: int
 
 
@@ -105,24 +107,21 @@ class _Reader:
             self._costs.setdefault(id(cost.node), Row("")).add(cost)
         self._places: dict[Any, tuple[str, str]] = {}
         self._chains: dict[tuple[int, int], list[tuple[int, str, int]]] = {}
+        teller, explainer = subject.teller, subject.explainer
+        self._arguments: list[Tensor] = []
+        if teller is not None and explainer is not None:
+            self._arguments = explainer.of_signature(teller.origins, "argument")
 
     def arguments(self) -> None:
         """The arguments of the entry function, as tensors."""
         subject, graph = self._subject, self._graph
         table = subject.table.arguments if subject.table is not None else None
-        ends = self._of_arguments()
         function = find_entry(subject.cost.program, None if subject.cost.partitioning else subject.entry)
         for position, (value, known) in enumerate(zip(graph.entry.arguments, arguments(function), strict=True)):
             name = table[position].name if table is not None else known.name
             spec = table[position].sharding.spec() if table is not None else ""
-            self._add(value, TensorRow(name, self._type(value), spec, graph.bytes[value], -1, ends.get(position, [])))
-
-    def _of_arguments(self) -> dict[int, list[tuple[int, str, int]]]:
-        teller, chains = self._subject.teller, self.rows.chains
-        if teller is None or chains is None or self._subject.explainer is None:
-            return {}
-        tensors = self._subject.explainer.of_signature(teller.origins, "argument")
-        return {position: chains.of(tensor) for position, tensor in enumerate(tensors)}
+            ends = self._chains_of((ARGUMENT, position))
+            self._add(value, TensorRow(name, self._type(value), spec, graph.bytes[value], -1, ends))
 
     def body(self, body: Body, parent: int, function: str) -> None:
         """The ops of a block and of the blocks inside them."""
@@ -141,7 +140,7 @@ class _Reader:
                 self.body(inner, position, function)
 
     def _op(self, node: Node, position: int, parent: int, function: str) -> None:
-        source = self._subject.sources.get(node.op)
+        source = self._subject.sources.get(id(node))
         first, known = len(self.rows.tensors), self.rows.tensor_of
         if node.callee:
             callee = self._graph.functions[node.callee]
@@ -156,7 +155,7 @@ class _Reader:
         reads = tuple(dict.fromkeys(known[v] for v in node.operands if v in known))
         self.rows.ops.append(OpRow(
             node.name.removeprefix("stablehlo."), label, where, parent, function, self._costs.get(id(node)), reads,
-            first, len(node.results), (source.reason or 0) if source is not None else 0,
+            first, len(node.results), node.callee, (source.reason or 0) if source is not None else 0,
         ))
 
     def _add(self, value: int, row: TensorRow) -> None:
@@ -185,7 +184,10 @@ class _Reader:
 
     def _ends(self, source: Source | None, index: int) -> list[tuple[int, str, int]]:
         value = source.values[index] if source is not None else None
-        if value is None or self.rows.chains is None:
+        return self._chains_of(value) if value is not None else []
+
+    def _chains_of(self, value: tuple[int, int]) -> list[tuple[int, str, int]]:
+        if self.rows.chains is None:
             return []
         if value not in self._chains:
             tensor = self._tensor(value)
@@ -194,12 +196,11 @@ class _Reader:
 
     def _tensor(self, value: tuple[int, int]) -> Tensor | None:
         """A value of the program as it was read, in the propagated program."""
-        teller, explainer = self._subject.teller, self._subject.explainer
-        assert teller is not None and explainer is not None
         number, result = value
         if number == ARGUMENT:
-            return explainer.of_signature(teller.origins, "argument")[result]
-        copies = teller.origins.copies.get(number)
+            return self._arguments[result]
+        assert self._subject.teller is not None
+        copies = self._subject.teller.origins.copies.get(number)
         return tensor_of(copies[0].results[result]) if copies else None
 
     def _place(self, location: Any) -> tuple[str, str]:

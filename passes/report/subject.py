@@ -1,8 +1,8 @@
 """What a report is about: the program of one device with its costs, and for each of its ops where it comes from.
 
 An annotated program is partitioned with its trace. What ends partitioning (equal ops become one, collectives fewer)
-would lose the trace, so every op carries it in its location meanwhile: the figures are those of `shlo cost`, and each op
-still knows the value of the program as it was read that it holds.
+would lose the trace, so every op carries it in its location meanwhile: the figures are those of `shlo cost`, and each
+op still knows the value of the program as it was read that it holds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from passes.cost.graph import Body, Graph, read_graph
 from passes.cost.program_cost import ProgramCost, devices_of, flops_alone, legalize
 from passes.partition.partition import Report, improvements, partition
 from passes.partition.reasons import Reason, reasons
-from passes.partition.side_table import Entry, SideTable
+from passes.partition.side_table import SideTable
 from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import Held, held, number_of, remove_marks
 from passes.pipeline import runner
+from passes.pipeline.collection import uncollected
 from passes.program import read, write
 from passes.program.read import Program
 from passes.program.value_names import ValueNames
@@ -42,8 +43,8 @@ class Source:
 
     Attributes:
       location: Where it is in the program as it was read.
-      values: For each result, the number of the op (`marks.MARK`) and which of its results it holds a part of, if known;
-        `ARGUMENT` and which argument, for what moves one.
+      values: For each result, the number of the op (`marks.MARK`) and which of its results it holds a part of, if that
+        is known; `ARGUMENT` and which argument, for what moves one.
       specs: For each result how it lies; empty where that is not known.
       reason: The number of the planned collective that it is, or was made from.
     """
@@ -61,7 +62,7 @@ class Subject:
     Attributes:
       cost: The program of one device and what it costs.
       table: How arguments and results lie; ``None`` for a program of one device, or if that is not known.
-      sources: For each op (by its place in `nodes`) where it comes from; empty if it was not partitioned here.
+      sources: Where each op comes from, by the id of its node; empty if it was not partitioned here.
       reasons: Why there are collectives, by number from 1, as planned.
       teller: Has the words for why tensors lie as they do.
       explainer: Knows which tensors the arguments and results are.
@@ -71,7 +72,7 @@ class Subject:
 
     cost: ProgramCost
     table: SideTable | None
-    sources: dict[Any, Source] = field(default_factory=dict)
+    sources: dict[int, Source] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
     teller: Teller | None = None
     explainer: Explainer | None = None
@@ -120,6 +121,11 @@ def subject(
     Raises:
       UserError: the program cannot be partitioned, or a tensor has a dynamic shape.
     """
+    with uncollected():
+        return _subject(program, settings, explainer, table)
+
+
+def _subject(program: Program, settings: Settings, explainer: Explainer | None, table: SideTable | None) -> Subject:
     count = devices_of(program.module)
     if count == 1 and meshes(program.module):
         return _partitioned(program, settings, explainer or Explainer(program, settings.entry))
@@ -196,16 +202,24 @@ def _marks(report: Report) -> dict[int | None, int]:
     return found
 
 
-def _untag(graph: Graph, tags: list[Source]) -> dict[Any, Source]:
-    """Gives ops their locations back; what was found of each."""
+def _untag(graph: Graph, tags: list[Source]) -> dict[int, Source]:
+    """Gives ops their locations back; what was found of each that is in the graph, by the id of its node.
+
+    An op cannot be the key: its hash changes with its location.
+    """
     found = {}
     stack: list[Body] = [graph.entry, *graph.functions.values()]
     while stack:
         for node in stack.pop().nodes:
             stack += node.bodies
-            name = _mlir.name_of(node.op.location)
-            if name.startswith(_TAG):
-                source = tags[int(name.removeprefix(_TAG))]
-                node.op.location = source.location
-                found[node.op] = source
+            if (source := _tagged(node.op, tags)) is not None:
+                found[id(node)] = source
+    for op in operations(graph.program.module):
+        if (source := _tagged(op, tags)) is not None:
+            op.location = source.location
     return found
+
+
+def _tagged(op: Any, tags: list[Source]) -> Source | None:
+    name = _mlir.name_of(op.location)
+    return tags[int(name.removeprefix(_TAG))] if name.startswith(_TAG) else None

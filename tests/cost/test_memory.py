@@ -96,3 +96,18 @@ def test_train_step_on_eight_devices_is_near_xla(plan: str) -> None:
     theirs = xla_analysis.buffers(prepare.per_device_code(program, as_written=True), "per-device", devices)
     assert ours.arguments == theirs.arguments
     assert 0.65 < ours.peak / theirs.peak < 1.35
+
+
+@pytest.mark.parametrize(("example", "plan"), [("decoder", "megatron"), ("scan_layers", "megatron"), ("moe", "expert")])
+def test_lifetimes_add_up_to_the_timeline(example: str, plan: str) -> None:
+    program = read.read(str(EXAMPLES / example / "train_step.mlir"))
+    annotate(program, load(str(EXAMPLES / example / f"{plan}.toml")))
+    partition(program)
+    graph = read_graph(program)
+    found = memory(graph, find_entry(program))
+    counted = [found.arguments] * len(found.timeline)
+    for value, first, last in found.lifetimes:
+        for position in range(first, last + 1):
+            counted[position] += graph.bytes[value]
+    assert counted == found.timeline
+    assert sum(held.bytes for held in found.held) == found.peak == max(found.timeline)

@@ -28,8 +28,13 @@ function makeModel(data) {
     if (label) return splitPath(label);
     const where = text(ops.where[op]);
     if (where) {
-      const colon = where.indexOf(":");
-      return colon < 0 ? [where] : [where.slice(0, colon), "line " + where.slice(colon + 1).split(":")[0]];
+      const found = /^(.*?):(\d+)/.exec(where);
+      if (!found) return [where];
+      // Of the text of the program itself every line is an op.
+      const line = Number(found[2]);
+      const first = Math.floor(line / CHUNK) * CHUNK;
+      const own = found[1] === data.source;
+      return [found[1], own ? "lines " + first + " to " + (first + CHUNK - 1) : "line " + line];
     }
     const outer = [];
     for (let up = ops.parent[op]; up >= 0; up = ops.parent[up]) outer.unshift(text(ops.name[up]) + " #" + up);

@@ -14,7 +14,6 @@ from passes.sharding.mesh import Axis, Mesh, axes_from_attr, meshes
 from passes.sharding.origins.marks import ALONE, GIVEN
 from passes.sharding.signature import SHARDING
 
-
 # For each dimension of a tensor the axes it is split over and their priority.
 Dims = list[tuple[tuple[Axis, ...], int]]
 
