@@ -19,6 +19,7 @@ from pathlib import Path
 
 from passes.errors import UserError
 from passes.execute import pjrt, prepare, xla_cpu
+from passes.execute.job import Kind
 from passes.partition.partition import Communication, partition
 from passes.partition.summary import Traffic
 from passes.program import read
@@ -68,17 +69,31 @@ _IOTA, _LIST = re.compile(r"replica_groups=\[\d+,(\d+)\]"), re.compile(r"replica
 
 
 def xla(program: Program) -> list[Traffic]:
-    """Compiles, runs nothing."""
+    """Of XLA's own plan for an annotated program. Compiles, runs nothing."""
     devices = prepare.annotated_devices(program)
+    return count(
+        prepare.global_code(program), "shardy", devices, "*after_spmd-partitioning*",
+        (("xla_dump_hlo_pass_re", "spmd-partitioning"),),
+    )
+
+
+def as_xla_reads(program: Program, devices: int, files: str) -> list[Traffic]:
+    """Of a per-device program, which XLA reads as one for replicas, in its dumps called ``files``."""
+    return count(prepare.per_device_code(program, as_written=True), "per-device", devices, files, ())
+
+
+def count(
+    code: bytes, kind: Kind, devices: int, files: str, more: tuple[tuple[str, str], ...]
+) -> list[Traffic]:
+    """Compiles ``code`` and counts in the last of the texts that XLA dumps into ``files`` then."""
     with tempfile.TemporaryDirectory() as folder:
-        flags = pjrt.Flags(overrides=(
-            ("xla_dump_to", folder), ("xla_dump_hlo_as_text", True), ("xla_dump_hlo_pass_re", "spmd-partitioning"),
-        ))
-        pjrt._compile(xla_cpu.client(devices), prepare.global_code(program), "shardy", devices, flags)
-        dumps = sorted(Path(folder).glob("*after_spmd-partitioning*"))
+        flags = pjrt.Flags(overrides=(("xla_dump_to", folder), ("xla_dump_hlo_as_text", True), *more))
+        pjrt._compile(xla_cpu.client(devices), code, kind, devices, flags)
+        dumps = sorted(Path(folder).glob(files))
         text = dumps[-1].read_text()
     found = []
-    for line in text.splitlines():
+    # XLA counts along in long lists of types, in comments.
+    for line in re.sub(r"/\*.*?\*/", "", text).splitlines():
         if match := _COLLECTIVE.search(line):
             kind = match[2].replace("-", "_")
             group = 1 if kind == "collective_permute" else _group_size(line)

@@ -2,6 +2,7 @@
 
   python benchmarks/cost.py flops  [FILE ...]      FLOPs and transcendentals beside XLA's cost analysis
   python benchmarks/cost.py memory [SECONDS]       peak memory beside XLA's buffers, over (train step, plan) pairs
+  python benchmarks/cost.py collectives            bytes put into collectives beside XLA's count, for the shipped plans
   python benchmarks/cost.py time   [FILE ...]      costing beside native parsing and printing, CPU seconds
 
 XLA counts FLOPs before optimization and loops once, so loops count once here too. Buffers are those of its CPU backend,
@@ -18,9 +19,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import collectives
 from passes.cost import device
 from passes.cost.estimate import estimate
-from passes.cost.graph import read_graph
+from passes.cost.graph import read_graph, runs
 from passes.cost.memory import memory
 from passes.cost.program_cost import legalize
 from passes.errors import UserError
@@ -155,6 +157,37 @@ def rank_correlation(pairs: list[tuple[float, float]]) -> float:
     return statistics.correlation(*ranks)
 
 
+# -- collectives -------------------------------------------------------------------------------------------------------
+
+
+def exchanged() -> None:
+    """The bytes one device puts in: by the cost model, and in the HLO that XLA makes of the same per-device program.
+
+    XLA reads it as a program for replicas. What it reads still has bf16 and reduce_scatter. What its CPU backend makes
+    of that is in the last column: it widens bf16 to f32 and has no reduce_scatter, so it reduces all and keeps a part,
+    which says nothing about a backend that has both. Bodies of loops count once, as in the text.
+    """
+    for rules in sorted(ROOT.glob("examples/*/*.toml")):
+        module = rules.parent / "train_step.mlir"
+        try:
+            program = collectives.annotated(module, str(rules))
+        except UserError:
+            continue
+        devices = partition(program, keep_functions=False).side_table.mesh.device_count
+        graph = read_graph(program)
+        ours: dict[str, int] = {}
+        for node, _ in runs(graph, loops_once=True):
+            if node.exchange is not None:
+                kind = node.name.removeprefix("stablehlo.")
+                ours[kind] = ours.get(kind, 0) + sum(graph.bytes[v] for v in node.operands)
+        read_so = collectives.as_xla_reads(program, devices, "*before_optimizations.txt")
+        made = collectives.as_xla_reads(program, devices, "*after_optimizations.txt")
+        total, theirs = sum(ours.values()), sum(t.bytes for t in read_so)
+        by_kind = {kind: sum(t.bytes for t in read_so if t.kind == kind) for kind in {t.kind for t in read_so}}
+        print(f"{rules.parent.name + '/' + rules.stem:<28}{total:>12,}{theirs:>12,}{total / theirs - 1:>+9.3%}  "
+              f"{'each kind' if ours == by_kind else 'in all'}{sum(t.bytes for t in made):>14,}", flush=True)
+
+
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +210,8 @@ def main() -> None:
     what, *rest = sys.argv[1:] or ["flops"]
     if what == "flops":
         flops(list(map(Path, rest)) or [p for p in modules() if p.stat().st_size < 20_000_000])
+    elif what == "collectives":
+        exchanged()
     elif what == "memory":
         peaks(float(rest[0]) if rest else 600)
     else:

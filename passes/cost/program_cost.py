@@ -68,7 +68,8 @@ def cost(
     count = devices_of(program.module)
     if count == 1 and meshes(program.module):
         whole = flops_alone(read.parse(write.to_bytecode(program.module), program.source), entry_name, unknown_runs)
-        report = partition(program, entry_name)
+        # Compilers inline calls before they fuse, so functions that stay would cost what no device sees.
+        report = partition(program, entry_name, keep_functions=False)
         count, entry_name = report.side_table.mesh.device_count, None
     legalize(program)
     inline(program)
