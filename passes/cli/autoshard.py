@@ -155,7 +155,8 @@ def _dimension_lines(model: Model) -> list[str]:
 
 def _lines(outcome: Outcome, goal: Goal, seconds: float) -> list[str]:
     from passes.autoshard.autoshard import describe
-    from passes.cli.cost import align, duration, quantity
+    from passes.cli.cost import duration, quantity
+    from passes.cli.tables import align
 
     best = outcome.best
     lines = [f"{outcome.considered:,} plans in {seconds:.1f} s; {best.title}:"]

@@ -12,6 +12,7 @@ from passes.cli.common import add_entry, annotated, whole_number
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
+    from passes.cli.tables import Cells, Part
     from passes.cost.device import Device
     from passes.cost.program_cost import ProgramCost
     from passes.cost.tables import Row, Total
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: the cost is printed on standard output."""
+    from passes.cli import tables
     from passes.cost import device as devices
     from passes.cost.laws import check_topology
 
@@ -63,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({title: _to_json(args, c) for title, c in found.items()}, indent=1))
     elif len(found) == 1:
-        print("\n".join(_lines(args, *found.values())))
+        tables.show(_lines(args, *found.values()))
     else:
-        print("\n".join(_comparison(found, device)))
+        tables.show([_comparison(found, device)])
     return EXIT_OK
 
 
@@ -118,12 +120,13 @@ def _cost(args: argparse.Namespace, program: Program, device: Device) -> Program
 # -- one program -------------------------------------------------------------------------------------------------------
 
 
-def _lines(args: argparse.Namespace, found: ProgramCost) -> list[str]:
+def _lines(args: argparse.Namespace, found: ProgramCost) -> list[Part]:
     from passes.cost import tables
 
     e = found.estimate
     shown = args.by or ["op", "place", "collective", "memory"]
-    lines = [f"{found.devices} x {found.device.title} ({found.device.source})", *_totals(found), *_remarks(args, found)]
+    device = found.device
+    lines: list[Part] = [f"{found.devices} x {device.title} ({device.source})", *_totals(found), *_remarks(args, found)]
     if "op" in shown:
         lines += _table("op", tables.by_op(e.ops), args.top)
     if "place" in shown:
@@ -165,17 +168,17 @@ def _remarks(args: argparse.Namespace, found: ProgramCost) -> list[str]:
     return lines
 
 
-def _table(title: str, rows: Sequence[Row], top: int) -> list[str]:
+def _table(title: str, rows: Sequence[Row], top: int) -> list[Part]:
     total = sum(row.seconds for row in rows) or 1.0
     cells = [[title, "ops", "runs", "FLOPs", "memory", "sent", "time", ""]]
     cells += [[
         row.name, f"{row.ops:,}", f"{row.runs:,}", quantity(row.flops), f"{quantity(row.traffic)}B",
         f"{quantity(row.sent)}B" if row.sent else "", duration(row.seconds), f"{row.seconds / total:.1%}",
     ] for row in rows[:top]]
-    return ["", *align(cells), *([f"... and {len(rows) - top} more"] if len(rows) > top else [])]
+    return ["", cells, *([f"... and {len(rows) - top} more"] if len(rows) > top else [])]
 
 
-def _held(found: ProgramCost, top: int) -> list[str]:
+def _held(found: ProgramCost, top: int) -> list[Part]:
     from passes import _mlir
     from passes.program.entry import arguments, find_entry
 
@@ -193,26 +196,13 @@ def _held(found: ProgramCost, top: int) -> list[str]:
         where = "argument" if held.node is None else _mlir.name_of(held.node.op.location)
         cells.append([name, f"{held.bytes:,}", where])
     more = [f"... and {len(memory.held) - top} more"] if len(memory.held) > top else []
-    return ["", *align(cells), *more]
-
-
-def align(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell; all but the first and the last to the right."""
-    widths = [max(len(row[c]) for row in cells) for c in range(len(cells[0]))]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            cell.ljust(widths[c]) if c == 0 or (c == last and len(row) == 3) else cell.rjust(widths[c])
-            for c, cell in enumerate(row)
-        ).rstrip()
-        for row in cells
-    ]
+    return ["", cells, *more]
 
 
 # -- several programs --------------------------------------------------------------------------------------------------
 
 
-def _comparison(found: dict[str, ProgramCost], device: Device) -> list[str]:
+def _comparison(found: dict[str, ProgramCost], device: Device) -> Cells:
     from passes.cost.tables import TOTALS
 
     cells = [[f"one {device.title}", *found]]
@@ -222,7 +212,7 @@ def _comparison(found: dict[str, ProgramCost], device: Device) -> list[str]:
     cells += [["fits", *fits]]
     best = min(c.estimate.seconds for c in found.values()) or 1.0
     cells += [["times the fastest", *(f"{c.estimate.seconds / best:.2f}" for c in found.values())]]
-    return align(cells)
+    return cells
 
 
 # -- as data -----------------------------------------------------------------------------------------------------------
