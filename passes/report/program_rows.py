@@ -148,7 +148,7 @@ class _Reader:
         names = self._names(node, source)
         for index, value in enumerate(node.results):
             self._add(value, TensorRow(
-                names[index], self._type(value), source.specs[index] if source is not None else "",
+                names[index], self._type(value), source.specs[index] if source is not None and source.specs else "",
                 self._graph.bytes[value], position, self._ends(source, index),
             ))
         label, where = self._place(node.op.location)
@@ -167,11 +167,9 @@ class _Reader:
         return f"{graph.elements[value]}[{'x'.join(map(str, graph.shapes[value]))}]" if graph.elements[value] else ""
 
     def _names(self, node: Node, source: Source | None) -> list[str]:
-        if self._subject.names is not None:
-            return self._subject.names.of_results(node.op)
-        if source is None or self._subject.teller is None:
+        if source is None or len(node.results) > max(len(source.names), len(source.values)):
             return [""] * len(node.results)
-        return [self._name(value) for value in source.values]
+        return list(source.names) or [self._name(value) for value in source.values]
 
     def _name(self, value: tuple[int, int] | None) -> str:
         teller = self._subject.teller
@@ -183,7 +181,7 @@ class _Reader:
         return teller.names[number][result]
 
     def _ends(self, source: Source | None, index: int) -> list[tuple[int, str, int]]:
-        value = source.values[index] if source is not None else None
+        value = source.values[index] if source is not None and source.values else None
         return self._chains_of(value) if value is not None else []
 
     def _chains_of(self, value: tuple[int, int]) -> list[tuple[int, str, int]]:

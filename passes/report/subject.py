@@ -14,7 +14,7 @@ from passes import _mlir
 from passes.cost.device import Device
 from passes.cost.estimate import estimate
 from passes.cost.graph import Body, Graph, read_graph
-from passes.cost.program_cost import ProgramCost, devices_of, flops_alone, legalize
+from passes.cost.program_cost import ProgramCost, devices_of, flops_alone, inline, legalize
 from passes.partition.partition import Report, improvements, partition
 from passes.partition.reasons import Reason, reasons
 from passes.partition.side_table import SideTable
@@ -47,12 +47,14 @@ class Source:
         is known; `ARGUMENT` and which argument, for what moves one.
       specs: For each result how it lies; empty where that is not known.
       reason: The number of the planned collective that it is, or was made from.
+      names: Of a program that was not partitioned here, which has no ``values``: how it calls the results.
     """
 
     location: Any
-    values: tuple[tuple[int, int] | None, ...]
-    specs: tuple[str, ...]
+    values: tuple[tuple[int, int] | None, ...] = ()
+    specs: tuple[str, ...] = ()
     reason: int | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,10 @@ class Subject:
     Attributes:
       cost: The program of one device and what it costs.
       table: How arguments and results lie; ``None`` for a program of one device, or if that is not known.
-      sources: Where each op comes from, by the id of its node; empty if it was not partitioned here.
+      sources: Where each op comes from, by the id of its node.
       reasons: Why there are collectives, by number from 1, as planned.
       teller: Has the words for why tensors lie as they do.
       explainer: Knows which tensors the arguments and results are.
-      names: Has the names of values of a program that was not partitioned here.
       entry: Its entry function; ``None`` finds it.
     """
 
@@ -76,7 +77,6 @@ class Subject:
     reasons: list[Reason] = field(default_factory=list)
     teller: Teller | None = None
     explainer: Explainer | None = None
-    names: ValueNames | None = None
     entry: str | None = None
 
     @property
@@ -129,11 +129,14 @@ def _subject(program: Program, settings: Settings, explainer: Explainer | None, 
     count = devices_of(program.module)
     if count == 1 and meshes(program.module):
         return _partitioned(program, settings, explainer or Explainer(program, settings.entry))
+    tags = _tag_names(program)
     legalize(program)
+    inline(program)
     graph = read_graph(program, settings.entry, settings.unknown_runs)
+    sources = _untag(graph, tags)
     found = estimate(graph, settings.device, settings.topology, settings.entry)
     cost = ProgramCost(program, settings.device, found, count, found.flops if count == 1 else None, None)
-    return Subject(cost, table, names=ValueNames(program), entry=settings.entry)
+    return Subject(cost, table, sources, entry=settings.entry)
 
 
 def _partitioned(program: Program, settings: Settings, explainer: Explainer) -> Subject:
@@ -145,6 +148,7 @@ def _partitioned(program: Program, settings: Settings, explainer: Explainer) -> 
     tags = _tag(local, report)
     runner.run(local, f"builtin.module({','.join(own.to_text() for own in improvements())})")
     legalize(local)
+    inline(local)
     graph = read_graph(local, None, settings.unknown_runs)
     sources = _untag(graph, tags)
     found = estimate(graph, settings.device, settings.topology)
@@ -159,7 +163,6 @@ def _partitioned(program: Program, settings: Settings, explainer: Explainer) -> 
 def _tag(program: Program, report: Report) -> list[Source]:
     """Moves what is known of each op of a traced program into its location; the marks are gone afterwards."""
     marks = _marks(report)
-    context, ir = _mlir.context(), _mlir.ir
     found: list[Source] = []
     planned = 0
     for op in operations(program.module):
@@ -172,14 +175,27 @@ def _tag(program: Program, report: Report) -> list[Source]:
         results = held(op, report.side_table.mesh)
         values = tuple(_value(h, marks) for h in results)
         specs = tuple(h.sharding.spec() if h is not None else "" for h in results)
-        name = f"{_TAG}{len(found)}"
-        found.append(Source(op.location, values, specs, number))
-        op.location = ir.Location.name(name, op.location, context=context)
+        _put_tag(op, Source(op.location, values, specs, number), found)
     remove_marks(program.module)
     for op in operations(program.module):
         if MARK in op.attributes:
             del op.attributes[MARK]
     return found
+
+
+def _tag_names(program: Program) -> list[Source]:
+    """Keeps the names of values, which change where calls are inlined."""
+    names = ValueNames(program)
+    found: list[Source] = []
+    for op in operations(program.module):
+        if len(op.results):
+            _put_tag(op, Source(op.location, names=tuple(names.of_results(op))), found)
+    return found
+
+
+def _put_tag(op: Any, source: Source, found: list[Source]) -> None:
+    op.location = _mlir.ir.Location.name(f"{_TAG}{len(found)}", op.location, context=_mlir.context())
+    found.append(source)
 
 
 def _value(result: Held | None, marks: dict[int | None, int]) -> tuple[int, int] | None:

@@ -53,7 +53,7 @@ def test_plans_side_by_side(shlo: Callable[..., Any]) -> None:
 
 def test_a_per_device_program_costs_what_its_plan_does(shlo: Callable[..., Any], tmp_path: Any) -> None:
     local = tmp_path / "local.mlir"
-    assert shlo("partition", STEP, *PLAN, "--inline", "-o", str(local)).code == 0
+    assert shlo("partition", STEP, *PLAN, "-o", str(local)).code == 0
     from_plan = json.loads(shlo("cost", STEP, *PLAN, "--json").out)["megatron"]
     from_file = json.loads(shlo("cost", str(local), "--json").out)["local"]
     same = ("flops", "sent_bytes", "devices", "seconds")

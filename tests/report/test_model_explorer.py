@@ -75,10 +75,10 @@ def test_sums_of_node_data_are_the_totals(exported: Path, decoder: Subject) -> N
         assert sum(result["value"] for result in results.values()) == pytest.approx(total)
 
 
-def test_functions_are_graphs_that_calls_lead_to(tmp_path: Path) -> None:
+def test_composites_lead_to_the_graphs_they_are_made_of(tmp_path: Path) -> None:
     program = read.parse("""
       func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {
-        %0 = func.call @twice(%a) : (tensor<4xf32>) -> tensor<4xf32>
+        %0 = stablehlo.composite "my.twice" %a {decomposition = @twice} : (tensor<4xf32>) -> tensor<4xf32>
         return %0 : tensor<4xf32>
       }
       func.func private @twice(%a: tensor<4xf32>) -> tensor<4xf32> {

@@ -85,7 +85,7 @@ def test_a_per_device_program_has_its_own_names_and_no_chains(tmp_path: Path) ->
     assert program_rows.tensors[program_rows.ops[0].first].name.startswith("%")
 
 
-def test_loops_and_calls_are_nested() -> None:
+def test_loops_and_composites_are_nested() -> None:
     program = read.parse("""
       func.func @main(%a: tensor<4xf32>, %n: tensor<i32>) -> tensor<4xf32> {
         %zero = stablehlo.constant dense<0> : tensor<i32>
@@ -93,7 +93,7 @@ def test_loops_and_calls_are_nested() -> None:
           %1 = stablehlo.compare LT, %i, %n : (tensor<i32>, tensor<i32>) -> tensor<i1>
           stablehlo.return %1 : tensor<i1>
         } do {
-          %2 = func.call @twice(%x) : (tensor<4xf32>) -> tensor<4xf32>
+          %2 = stablehlo.composite "my.twice" %x {decomposition = @twice} : (tensor<4xf32>) -> tensor<4xf32>
           stablehlo.return %i, %2 : tensor<i32>, tensor<4xf32>
         }
         return %0#1 : tensor<4xf32>
@@ -104,14 +104,27 @@ def test_loops_and_calls_are_nested() -> None:
       }""")
     found = rows(subject(program, V5E))
     names = [op.name for op in found.ops]
-    assert names == ["constant", "while", "compare", "func.call", "add"]
-    loop, compare, call, add = (found.ops[names.index(n)] for n in ("while", "compare", "func.call", "add"))
+    assert names == ["constant", "while", "compare", "composite", "add"]
+    loop, compare, call, add = (found.ops[names.index(n)] for n in ("while", "compare", "composite", "add"))
     assert (compare.parent, call.parent, loop.parent, add.parent) == (1, 1, -1, -1)
     assert add.function == "twice" and call.callee == "twice"
-    # What the loop carries is what it returns; the callee's argument is that of its call.
+    # What the loop carries is what it returns; the callee's argument is that of the composite.
     assert call.reads == add.reads == (loop.first + 1,)
     assert compare.reads == (loop.first, 1)
     assert found.timeline == [0, 1]
     assert [t.type for t in found.tensors[:2]] == ["f32[4]", "i32[]"]
 
 
+def test_calls_are_inlined_under_the_names_that_they_have() -> None:
+    program = read.parse("""
+      func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+        %first = func.call @twice(%x) : (tensor<4xf32>) -> tensor<4xf32>
+        %last = stablehlo.negate %first : tensor<4xf32>
+        return %last : tensor<4xf32>
+      }
+      func.func private @twice(%a: tensor<4xf32>) -> tensor<4xf32> {
+        %sum = stablehlo.add %a, %a : tensor<4xf32>
+        return %sum : tensor<4xf32>
+      }""")
+    found = rows(subject(program, V5E))
+    assert [(op.name, found.tensors[op.first].name) for op in found.ops] == [("add", "%sum"), ("negate", "%last")]
