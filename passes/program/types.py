@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from passes import _mlir
 
 
@@ -38,6 +36,8 @@ def splat(text: str, type: Any) -> Any:
         return ir.Attribute.parse(f"dense<{text}> : {type}", context)
     # The bindings hand out no parsed attribute of complex numbers, but one made from an array of one.
     scalar = tensor_type([], ir.ComplexType(element).element_type)
+    import numpy as np  # Only here: pass listings load none.
+
     parts = [np.array(ir.Attribute.parse(f"dense<{part}> : {scalar}", context)) for part in text.strip("()").split(",")]
     value = np.empty((), np.result_type(parts[0], np.complex64))
     value.real, value.imag = parts[0], parts[-1]
