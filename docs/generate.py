@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
+import inspect
 import io
+import re
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.headlines import page as benchmarks_page
 from passes.cli.main import SUBCOMMANDS, main
 from passes.optimize.rewriting import Rule
 from passes.optimize.rules import RULES
@@ -180,7 +189,64 @@ def _output(*arguments: str) -> str:
     return out.getvalue()
 
 
-PAGES = {"command-line.md": command_line, "passes.md": passes, "lowering.md": lowering, "simplify.md": rules}
+def benchmarks() -> str:
+    """The figures that docs/benchmarks.json keeps."""
+    return f"{NOTE}\n{benchmarks_page()}"
+
+
+# Modules whose functions and classes programs may call, in the order of the flow.
+PUBLIC = (
+    "passes.program.read", "passes.program.write", "passes.optimize.optimize", "passes.pipeline.runner",
+    "passes.sharding.rules_file", "passes.sharding.named_shardings", "passes.sharding.annotate",
+    "passes.sharding.propagate", "passes.partition.partition", "passes.partition.side_table", "passes.moe.sparsify",
+    "passes.cost.estimate", "passes.execute.executor", "passes.execute.verify", "passes.errors",
+)
+
+
+def api() -> str:
+    """Every public function and class of `PUBLIC`, from its signature and docstring."""
+    sections = [
+        NOTE, "# Python API", "",
+        "What a program may call, in the order in which a module passes through. Names that are not listed here are",
+        "ours and may change; README.md has an example of the whole way.", "",
+    ]
+    for name in PUBLIC:
+        module = importlib.import_module(name)
+        sections += [f"## {name}", "", inspect.cleandoc(module.__doc__ or ""), ""]
+        for member, value in vars(module).items():
+            if not member.startswith("_") and getattr(value, "__module__", None) == name and value.__doc__:
+                sections += [f"### {member}", "", "```text", *_described(member, value).splitlines(), "```", ""]
+    return "\n".join(sections)
+
+
+def _described(name: str, value: Any) -> str:
+    """The signature and the docstring, and for a class those of its public methods."""
+    lines = [f"{name}{_signature(value)}", "", *_indent(inspect.cleandoc(value.__doc__))]
+    for member, found in vars(value).items() if inspect.isclass(value) else ():
+        function = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
+        if member.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
+            continue
+        call = "" if isinstance(found, property) else _signature(function)
+        lines += ["", *_indent(f"{member}{call}"), *_indent(inspect.cleandoc(function.__doc__), 8)]
+    return "\n".join(lines)
+
+
+def _signature(value: Any) -> str:
+    """The signature with types as they are written; defaults that are objects would print their addresses."""
+    if not inspect.isfunction(value) and not dataclasses.is_dataclass(value):
+        return ""
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(value)))
+    return re.sub(r"<factory>|<[^>]* at 0x[0-9a-f]+>", "...", text)
+
+
+def _indent(text: str, width: int = 4) -> list[str]:
+    return textwrap.indent(text, " " * width).splitlines()
+
+
+PAGES = {
+    "command-line.md": command_line, "passes.md": passes, "lowering.md": lowering, "simplify.md": rules,
+    "benchmarks.md": benchmarks, "api.md": api,
+}
 
 
 def run(check: bool) -> int:

@@ -8,6 +8,7 @@ a pass can be declared, listed and checked without any bindings at all.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,18 @@ def _extension(name: str) -> Any:
     return import_module(f"jaxlib.mlir._mlir_libs.{name}")
 
 
+def _complete(dialect: str) -> None:
+    """Has a dialect's Python module export all that its extension has.
+
+    From jaxlib 0.11 on an extension loads the Python module on top of it while it is still adding its own classes, so
+    that the module's ``import *`` misses those that come later.
+    """
+    module = sys.modules.get(f"jaxlib.mlir.dialects.{dialect}")
+    if module is not None:
+        public = {name: value for name, value in vars(_extension(f"_{dialect}")).items() if not name.startswith("_")}
+        vars(module).update(public)
+
+
 # The last is the one in use.
 _contexts: list[Any] = []
 
@@ -91,6 +104,8 @@ def _new_context() -> Any:
     try:
         names = ("_jax_mlir_ext", "_stablehlo", "_chlo", "_sdy", "_mlirHlo", "_mosaic_gpu_ext")
         dialects, stablehlo, chlo, sdy, hlo, mosaic = map(_extension, names)
+        for dialect in ("stablehlo", "chlo", "sdy"):
+            _complete(dialect)
     except ImportError as error:
         raise UserError(
             f"the installed jaxlib {jaxlib_version()} has no StableHLO/Shardy bindings ({error}); "

@@ -107,7 +107,7 @@ func.func private @inner(%p: tensor<i1>, %a: tensor<f32>) -> tensor<f32> {
 func.func @asked(%a: tensor<f32>) -> tensor<f32> {
   %0 = call @never(%a) : (tensor<f32>) -> tensor<f32>
   %1 = call @never_for_xla(%0) : (tensor<f32>) -> tensor<f32>
-  %2 = call @not_here(%1) {no_inline} : (tensor<f32>) -> tensor<f32>
+  %2 = "func.call"(%1) <{callee = @not_here, no_inline}> : (tensor<f32>) -> tensor<f32>
   return %2 : tensor<f32>
 }
 func.func private @never(%x: tensor<f32>) -> tensor<f32> attributes {no_inline} {
