@@ -124,7 +124,7 @@ def _listing(collectives: list[Reason]) -> list[str]:
         return ["the per-device program has no collectives"]
     head = ("", "collective", "over", "bytes per device", "from", "to", "for", "at")
     rows = [head, *(
-        (str(r.number), r.kind, _over(r), f"{r.bytes:,}", _before(r), _spec(r.after), _name(r.needed_by), _place(r))
+        (str(r.number), r.kind, _over(r), f"{r.bytes:,}", _before(r), _after(r), _name(r.needed_by), _place(r))
         for r in collectives
     )]
     widths = [max(len(row[c]) for row in rows) for c in range(len(head))]
@@ -158,7 +158,7 @@ def _reason_to_json(reason: Reason, fate: Fate, explainer: Explainer) -> dict[st
     return {
         "number": reason.number, "kind": reason.kind, "axes": list(reason.axes), "group_size": reason.group,
         "bytes_per_device": reason.bytes, "value": source(reason.value),
-        "before": None if reason.reduced else _spec(reason.before), "after": _spec(reason.after),
+        "before": None if reason.reduced else _spec(reason.before), "after": _after(reason),
         "reduced": list(reason.reduced), "operands": list(reason.summands), "needed_by": source(reason.needed_by),
         "taken_out": fate.taken_out.get(reason.number),
     }
@@ -177,9 +177,9 @@ def _detail(reason: Reason, explainer: Explainer) -> list[str]:
         summed = ", ".join(f"'{axis}'" for axis in reason.reduced)
         lines.append(f"  before  each device holds a summand: the operands lie as {', '.join(reason.summands)},")
         lines.append(f"          which splits over {summed} a dimension that the result does not have")
-        lines.append(f"  after   {_spec(reason.after)}")
+        lines.append(f"  after   {_after(reason)}")
         return lines
-    lines += [f"  before  {_spec(reason.before)}", f"  after   {_spec(reason.after)}"]
+    lines += [f"  before  {_spec(reason.before)}", f"  after   {_after(reason)}"]
     if reason.needed_by is not None:
         need = reason.needed_by
         lines.append(f"  for     {explainer.describe(need.op, need.index, need.mark)}{_at(need)}")
@@ -199,6 +199,10 @@ def _over(reason: Reason) -> str:
 
 def _spec(sharding: Sharding | None) -> str:
     return sharding.spec() if sharding is not None else "?"
+
+
+def _after(reason: Reason) -> str:
+    return "what it reads" if reason.is_fetched else _spec(reason.after)
 
 
 def _before(reason: Reason) -> str:

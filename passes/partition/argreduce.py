@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from passes import _mlir
 from passes.partition import planned
 from passes.partition.building import Builder
-from passes.partition.trace import MARKS
+from passes.partition.trace import MARKS, fetches_for, number_of
 from passes.program.types import shape_of
 from passes.sharding.reducers import NEUTRAL, chooses, constant_value, reducers
 
@@ -82,7 +82,9 @@ def _choose_among_shards(localizer: Localizer, op: Any) -> None:
         mine.set_type(whole.type)
         row = build.reshape(mine, [1, *shape_of(mine)])
         rest: list[Axes] = [()] * (len(shape_of(row)) - 1)
-        op.operands[index] = localizer.emit.gather(row, [axes, *rest], point, op.location)
+        gathered = localizer.emit.gather(row, [axes, *rest], point, op.location)
+        fetches_for(gathered, number_of(op))
+        op.operands[index] = gathered
         localizer.partial[whole] = planned.COMPLETE
     assert len(op.operands) == 2 * count
     op.attributes["dimensions"] = ir.DenseI64ArrayAttr.get([0], _mlir.context())

@@ -15,6 +15,7 @@ from passes.partition import rows
 from passes.partition.choices import CHOICES
 from passes.partition.exchanges import MOVES, keep_split
 from passes.partition.localize import Localizer, error_for
+from passes.partition.picks import rewrite_picks
 from passes.partition.shardings import ShardingMap
 from passes.partition.trace import number_of
 from passes.pipeline import runner
@@ -65,6 +66,7 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
     Raises:
       UserError: an op cannot be planned even with everything about it replicated.
     """
+    rewrite_picks(find_entry(program), mesh, meshes)
     populate(program, SUPPORT)
     # Other functions are decompositions of composites, which are planned by themselves.
     for op in operations(find_entry(program)):

@@ -61,6 +61,7 @@ class Reason:
       reduced: The axes over which devices held summands before; empty for a move.
       summands: For a reduction the shardings of the op's operands.
       needed_by: The op that reads it in the new sharding; for a reduction the op that makes the summands.
+      is_fetched: Whether the op gets what it reads, a strip or choices of others, which lies like no value does.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Reason:
     reduced: tuple[str, ...]
     summands: tuple[str, ...]
     needed_by: Source | None
+    is_fetched: bool
 
 
 def reasons(program: Program, report: Report) -> list[Reason]:
@@ -144,7 +146,8 @@ class _Reader:
         number_of_reader = fetched_for(op)
         fetched_by = None if number_of_reader is None else self._ops.get(number_of_reader)
         # A part of what is fetched for one op lies like nothing else.
-        moved = source if fetched_by is not None and made is None else made
+        is_fetched = fetched_by is not None and made is None
+        moved = source if is_fetched else made
         reduces = op.name in _REDUCES
         maker = self._producer(op.operands[0]) if reduces else None
         reduced = tuple(a.text(self._table.mesh) for a in source.reduced) if source is not None else ()
@@ -161,6 +164,7 @@ class _Reader:
             tuple(self._specs(maker)) if maker is not None else (),
             self._described(fetched_by, 0)
             or (self._summed(maker, source) if maker is not None else self._reader(op, made)),
+            is_fetched,
         )
 
     def _held(self, value: Any) -> Held | None:

@@ -377,7 +377,8 @@ ROWS: dict[str, Row] = {
         windows.select_and_scatter_guard,
     ),
     "stablehlo.slice": Row(
-        "Of a split dimension each device fetches the span that its part of the result is taken from.",
+        "Of a split dimension each device fetches the span that its part of the result is taken from. If the result is "
+        "to be whole and small, it becomes a dynamic_slice, and each device yields what it holds.",
         shifts.slice_lower,
         shifts.uneven,
     ),

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.partition.variant_programs import ALL_PROGRAMS
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DECODER = (EXAMPLES / "decoder" / "forward.mlir", "--rules", EXAMPLES / "decoder" / "megatron.toml")
 SCAN = (EXAMPLES / "scan_layers" / "forward.mlir", "--rules", EXAMPLES / "scan_layers" / "megatron_fsdp.toml")
@@ -176,3 +178,26 @@ def test_a_preset_and_another_mesh(shlo: Callable[..., Any]) -> None:
     assert result.code == 0
     assert "dimension 0 of 8 is split over 'data'" in result.out
     assert "preset:megatron:" in result.out
+
+
+def test_what_an_op_fetches_is_no_value_of_the_program(shlo: Any) -> None:
+    shifted = """sdy.mesh @mesh = <["x"=4]>
+func.func @main(%a: tensor<64xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>}) -> tensor<64xf32> {
+  %z = stablehlo.constant dense<0.0> : tensor<f32>
+  %0 = stablehlo.pad %a, %z, low = [1], high = [-1], interior = [0] : (tensor<64xf32>, tensor<f32>) -> tensor<64xf32>
+  return %0 : tensor<64xf32>
+}
+"""
+    rows = shlo("explain", "-", "--collectives", stdin=shifted).out.splitlines()
+    (line,) = [row for row in rows if "_permute" in row]
+    assert line.split("  ")[-3:] == ["what it reads", "pad", "<stdin>:4:8"]
+
+
+def test_choices_among_shards_are_for_their_reduction(shlo: Any) -> None:
+    chosen = ALL_PROGRAMS["argmax"].replace(
+        "%a: tensor<8x12xf32>", '%a: tensor<8x12xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"x"}]>}'
+    )
+    module = f'sdy.mesh @mesh = <["x"=2]>\n{chosen}'
+    rows = [row for row in shlo("explain", "-", "--collectives", stdin=module).out.splitlines() if "all_gather" in row]
+    assert len(rows) == 2
+    assert all("P(None, 'x')  what it reads  reduce" in row for row in rows)
