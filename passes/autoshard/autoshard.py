@@ -25,6 +25,9 @@ from passes.sharding.annotate import annotate
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import populate
 
+# Among so many of the best plans those are looked for that propagation cannot take otherwise.
+_DOUBTED = 1000
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -183,16 +186,17 @@ def _copy(source: bytes, program: Program) -> Program:
 
 
 def _distinct(model: Model, found: list[Found], count: int) -> list[Found]:
-    """The first ``count`` that give arguments or results different layouts."""
+    """The first ``count`` that give arguments or results different layouts, half of them without doubt."""
     body = model.dimensions.graph.entry
     chosen: dict[tuple[Layout, ...], Found] = {}
-    for candidate in found:
-        layouts = tuple(
-            model.layout(model.class_of[v], candidate.plan) for v in (*body.arguments, *body.returned)
-        )
-        chosen.setdefault(layouts, candidate)
-        if len(chosen) == count:
-            break
+    half, sure = (count + 1) // 2, (f for f in found[:_DOUBTED] if not model.in_doubt(f.plan))
+    for candidates, enough in ((found, half), (sure, count), (found, count)):
+        for candidate in candidates:
+            if len(chosen) >= enough:
+                break
+            values = (*body.arguments, *body.returned)
+            layouts = tuple([model.layout(model.class_of[v], candidate.plan) for v in values])
+            chosen.setdefault(layouts, candidate)
     return list(chosen.values())
 
 

@@ -346,10 +346,31 @@ class Model:
         An action is heard after those before it that want its axis in some op or value, so that propagation, too,
         leaves the axis to them.
         """
+        return tuple([at for _, at in self._chosen_rounds(number, plan, self._rounds(plan))])
+
+    def in_doubt(self, plan: Plan) -> bool:
+        """Whether propagation may split some ops otherwise than the model does.
+
+        A dimension of an argument that is split by several actions has one round for all; and where an op gives the
+        major axis of a dimension to another action, propagation does not keep the minor one.
+        """
         rounds = self._rounds(plan)
+        return any(
+            ops for k in self._argument_counts for ops, _ in self._chosen_rounds(k, plan, rounds)
+        ) or any(self._without_major(ops, plan) for ops in self._ops)
+
+    def _without_major(self, ops: _Ops, plan: Plan) -> bool:
+        """Whether some dimension is split over a minor axis alone."""
+        own = tuple([action for action in plan if action[0] in ops.colours])
+        for colour, axes in zip(ops.use.factors, self._allot(ops.use.factors, ops.use.rule.sizes, own), strict=True):
+            if axes and axes != tuple(axis for c, axis in own if c == colour)[: len(axes)]:
+                return True
+        return False
+
+    def _chosen_rounds(self, number: int, plan: Plan, rounds: dict[Action, int]) -> list[tuple[int, int]]:
         colours = self._values[number].colours
         dims = [[(colours[d], axis) for axis in axes] for d, axes in enumerate(self.layout(number, plan))]
-        return tuple([self._one_round([a for a in actions if a in rounds], rounds) for actions in dims])
+        return [self._one_round([a for a in actions if a in rounds], rounds) for actions in dims]
 
     def _rounds(self, plan: Plan) -> dict[Action, int]:
         rounds: dict[Action, int] = {}
@@ -361,15 +382,15 @@ class Model:
         """In how many ops two actions want one axis."""
         return self._meetings[one[0], other[0]] if one[1] == other[1] and one != other else 0
 
-    def _one_round(self, actions: list[Action], rounds: dict[Action, int]) -> int:
-        """The round for a dimension that has several: that in which rivals change places with them in fewest ops."""
+    def _one_round(self, actions: list[Action], rounds: dict[Action, int]) -> tuple[int, int]:
+        """The round for a dimension: that in which rivals change places with its actions in fewest ops; these first."""
         def overtaken(chosen: int) -> int:
             return sum(
                 self._rivalry(action, other) for action in actions for other, at in rounds.items()
                 if (rounds[action] < at, rounds[action] > at) != (chosen < at, chosen > at)
             )
 
-        return min((rounds[a] for a in actions), key=lambda at: (overtaken(at), at), default=0)
+        return min(((overtaken(rounds[a]), rounds[a]) for a in actions), default=(0, 0))
 
     @functools.cached_property
     def _meetings(self) -> Counter[tuple[int, int]]:
