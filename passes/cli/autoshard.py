@@ -108,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
 def _best_mesh(args: argparse.Namespace, program: Program, device: Device, goal: Goal) -> Mesh:
     from passes.autoshard.autoshard import mesh_shapes, ranked_meshes
     from passes.autoshard.given import mesh_text
-    from passes.cli.cost import align, duration, quantity
+    from passes.cli.cost import duration, quantity
+    from passes.cli.tables import align
     from passes.sharding.mesh import meshes
 
     if args.mesh is not None or meshes(program.module):
