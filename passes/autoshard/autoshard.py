@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from passes.autoshard.certificate import Certificate, certify
 from passes.autoshard.dimensions import Dimensions, analyse
 from passes.autoshard.given import given, the_mesh
 from passes.autoshard.model import Layout, Model, Plan, Price
@@ -23,6 +24,9 @@ from passes.sharding import rules_file
 from passes.sharding.annotate import annotate
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import populate
+
+# Among so many of the best plans those are looked for that propagation cannot take otherwise.
+_DOUBTED = 1000
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Outcome:
       refused: The usual plans that do not, with the reason.
       model: What priced plans.
       considered: How many plans were priced.
+      certificate: How much better the plan could be that the model finds best; ``None`` if that was not asked for.
     """
 
     best: Choice
@@ -63,6 +68,7 @@ class Outcome:
     refused: dict[str, str]
     model: Model
     considered: int
+    certificate: Certificate | None = None
 
 
 def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None = None, runs: int = 1) -> Model:
@@ -82,7 +88,7 @@ def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None =
 
 def choose(
     program: Program, mesh: Mesh | None, device: Device, goal: Goal, *, topology: str | None = None, lowered: int = 4,
-    unknown_runs: int = 1, compare: bool = True,
+    unknown_runs: int = 1, compare: bool = True, certify_seconds: float = 0.0,
 ) -> Outcome:
     """The best sharding of ``program`` that was found; the program stays as it is.
 
@@ -95,6 +101,8 @@ def choose(
       lowered: How many of the plans that look best are lowered, to choose by what they really cost.
       unknown_runs: How often a loop runs whose text does not tell.
       compare: Whether the presets are lowered too; a preset that is better is the answer.
+      certify_seconds: How long to look for a proof that no plan is much better; better plans that turn up are lowered
+        too.
 
     Raises:
       UserError: there is no mesh, or the program has another one or shardings that cannot be kept.
@@ -103,6 +111,9 @@ def choose(
     source = write.to_bytecode(program.module)
     model = prepare(_copy(source, program), mesh, device, topology, unknown_runs)
     found = search(model, goal)
+    certificate = certify(model, found[0], goal, certify_seconds) if certify_seconds else None
+    if certificate is not None and certificate.best != found[0]:
+        found.insert(0, certificate.best)
     choices = []
     for candidate in _distinct(model, found, lowered):
         text = text_of(model, candidate, program)
@@ -115,7 +126,25 @@ def choose(
     ranked = sorted([*choices, *presets], key=lambda c: goal.rank(_real_price(c.real)))
     if not ranked:
         raise program.error("no plan that was found can be lowered")
-    return Outcome(ranked[0], [c for c in ranked[1:] if c in choices], presets, refused, model, len(found))
+    return Outcome(ranked[0], [c for c in ranked[1:] if c in choices], presets, refused, model, len(found), certificate)
+
+
+def mesh_shapes(devices: int) -> list[Mesh]:
+    """The meshes of so many devices with one axis ``x``, or with ``x`` and ``y``."""
+    sizes = [(a, devices // a) for a in range(2, devices // 2 + 1) if devices % a == 0]
+    return [Mesh((("x", devices),)), *[Mesh((("x", a), ("y", b))) for a, b in sizes]]
+
+
+def ranked_meshes(
+    program: Program, shapes: list[Mesh], device: Device, goal: Goal, *, topology: str | None = None,
+    unknown_runs: int = 1,
+) -> list[tuple[Mesh, Found]]:
+    """``shapes`` with the best plan of each by the model, best first; ``goal.seconds`` is for all together."""
+    source = write.to_bytecode(program.module)
+    first = prepare(_copy(source, program), shapes[0], device, topology, unknown_runs)
+    share = replace(goal, seconds=goal.seconds / len(shapes))
+    found = [(mesh, search(first.on(mesh), share)[0]) for mesh in shapes]
+    return sorted(found, key=lambda f: goal.rank(f[1].price))
 
 
 def text_of(model: Model, found: Found, program: Program) -> str:
@@ -157,16 +186,17 @@ def _copy(source: bytes, program: Program) -> Program:
 
 
 def _distinct(model: Model, found: list[Found], count: int) -> list[Found]:
-    """The first ``count`` that give arguments or results different layouts."""
+    """The first ``count`` that give arguments or results different layouts, half of them without doubt."""
     body = model.dimensions.graph.entry
     chosen: dict[tuple[Layout, ...], Found] = {}
-    for candidate in found:
-        layouts = tuple(
-            model.layout(model.class_of[v], candidate.plan) for v in (*body.arguments, *body.returned)
-        )
-        chosen.setdefault(layouts, candidate)
-        if len(chosen) == count:
-            break
+    half, sure = (count + 1) // 2, (f for f in found[:_DOUBTED] if not model.in_doubt(f.plan))
+    for candidates, enough in ((found, half), (sure, count), (found, count)):
+        for candidate in candidates:
+            if len(chosen) >= enough:
+                break
+            values = (*body.arguments, *body.returned)
+            layouts = tuple([model.layout(model.class_of[v], candidate.plan) for v in values])
+            chosen.setdefault(layouts, candidate)
     return list(chosen.values())
 
 

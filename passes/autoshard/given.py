@@ -47,11 +47,12 @@ def the_mesh(program: Program, wanted: Mesh | None) -> Mesh:
         raise UserError("the program has no mesh: give it one with --mesh data=2,model=4")
     if wanted is not None and own and own != {wanted}:
         [mesh] = own
-        raise program.error(f"the program is annotated for the mesh {_text(mesh)}, not for {_text(wanted)}")
+        raise program.error(f"the program is annotated for the mesh {mesh_text(mesh)}, not for {mesh_text(wanted)}")
     return wanted if wanted is not None else own.pop()
 
 
-def _text(mesh: Mesh) -> str:
+def mesh_text(mesh: Mesh) -> str:
+    """A mesh as ``--mesh`` takes it."""
     return ",".join(f"{name}={size}" for name, size in mesh.axes)
 
 

@@ -19,7 +19,7 @@ import functools
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -111,6 +111,23 @@ class _Readers:
     spans: list[tuple[int, int]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A summand of the price of plans.
+
+    Attributes:
+      colours: Only actions about these change it.
+      price: Seconds and bytes sent, by those actions of a plan.
+      state: What those actions did; equal states have one price, now and after any further actions.
+      floor: Seconds and bytes that it is never below.
+    """
+
+    colours: frozenset[int]
+    price: Callable[[Plan], tuple[float, float]]
+    state: Callable[[Plan], tuple[Layout, ...]]
+    floor: tuple[float, float] = (0.0, 0.0)
+
+
 class Model:
     """The cost of plans for one program on one mesh of one kind of device."""
 
@@ -119,6 +136,7 @@ class Model:
         topology: str | None = None, given: Mapping[int, Given] = MappingProxyType({}),
     ) -> None:
         self.dimensions, self.given = dimensions, given
+        self._fusions, self._memory = fusions, memory
         self.mesh, self.device, self.topology = mesh, device, topology
         self.axis_sizes = [size for _, size in mesh.axes]
         self._values: list[_Values] = []
@@ -134,6 +152,10 @@ class Model:
         self.class_of = [self._class_of_value(v) for v in range(len(dimensions.graph.bytes))]
         self._read(fusions)
         self._read_memory(memory)
+
+    def on(self, mesh: Mesh) -> Model:
+        """The same for another mesh; nothing may be given."""
+        return Model(self.dimensions, self._fusions, self._memory, mesh, self.device, self.topology)
 
     # -- classes -------------------------------------------------------------------------------------------------------
 
@@ -324,10 +346,31 @@ class Model:
         An action is heard after those before it that want its axis in some op or value, so that propagation, too,
         leaves the axis to them.
         """
+        return tuple([at for _, at in self._chosen_rounds(number, plan, self._rounds(plan))])
+
+    def in_doubt(self, plan: Plan) -> bool:
+        """Whether propagation may split some ops otherwise than the model does.
+
+        A dimension of an argument that is split by several actions has one round for all; and where an op gives the
+        major axis of a dimension to another action, propagation does not keep the minor one.
+        """
         rounds = self._rounds(plan)
+        return any(
+            ops for k in self._argument_counts for ops, _ in self._chosen_rounds(k, plan, rounds)
+        ) or any(self._without_major(ops, plan) for ops in self._ops)
+
+    def _without_major(self, ops: _Ops, plan: Plan) -> bool:
+        """Whether some dimension is split over a minor axis alone."""
+        own = tuple([action for action in plan if action[0] in ops.colours])
+        for colour, axes in zip(ops.use.factors, self._allot(ops.use.factors, ops.use.rule.sizes, own), strict=True):
+            if axes and axes != tuple(axis for c, axis in own if c == colour)[: len(axes)]:
+                return True
+        return False
+
+    def _chosen_rounds(self, number: int, plan: Plan, rounds: dict[Action, int]) -> list[tuple[int, int]]:
         colours = self._values[number].colours
         dims = [[(colours[d], axis) for axis in axes] for d, axes in enumerate(self.layout(number, plan))]
-        return tuple([self._one_round([a for a in actions if a in rounds], rounds) for actions in dims])
+        return [self._one_round([a for a in actions if a in rounds], rounds) for actions in dims]
 
     def _rounds(self, plan: Plan) -> dict[Action, int]:
         rounds: dict[Action, int] = {}
@@ -339,15 +382,15 @@ class Model:
         """In how many ops two actions want one axis."""
         return self._meetings[one[0], other[0]] if one[1] == other[1] and one != other else 0
 
-    def _one_round(self, actions: list[Action], rounds: dict[Action, int]) -> int:
-        """The round for a dimension that has several: that in which rivals change places with them in fewest ops."""
+    def _one_round(self, actions: list[Action], rounds: dict[Action, int]) -> tuple[int, int]:
+        """The round for a dimension: that in which rivals change places with its actions in fewest ops; these first."""
         def overtaken(chosen: int) -> int:
             return sum(
                 self._rivalry(action, other) for action in actions for other, at in rounds.items()
                 if (rounds[action] < at, rounds[action] > at) != (chosen < at, chosen > at)
             )
 
-        return min((rounds[a] for a in actions), key=lambda at: (overtaken(at), at), default=0)
+        return min(((overtaken(rounds[a]), rounds[a]) for a in actions), default=(0, 0))
 
     @functools.cached_property
     def _meetings(self) -> Counter[tuple[int, int]]:
@@ -366,16 +409,14 @@ class Model:
     def price(self, plan: Plan) -> Price:
         """What ``plan`` costs."""
         local = communication = moved = 0.0
-        done = []
         for number, ops in enumerate(self._ops):
             found = self._op(number, ops, plan)
-            done.append(found)
             local += ops.times * found.local
             communication += ops.times * found.communication
             moved += ops.times * found.sent
         gathered = np.zeros(len(self._readers))
         for number, readers in enumerate(self._readers):
-            seconds, size, gathered[number] = self._reading(number, readers, plan, done)
+            seconds, size, gathered[number] = self._reading(number, readers, plan)
             communication += readers.times * seconds
             moved += readers.times * size
         arguments = sum(
@@ -384,6 +425,39 @@ class Model:
         weights = np.array([self._local_bytes(int(k), plan) for k in self._alive])
         alive = float((weights @ self._columns + gathered @ self._copies).max()) if self._columns.shape[1] else 0.0
         return Price(local + communication, local, moved, arguments + alive, arguments)
+
+    def parts(self) -> list[Part]:
+        """What the time and the bytes sent of a plan are the sum of."""
+        found, devices = [], math.prod(self.axis_sizes)
+        for number, ops in enumerate(self._ops):
+            values = sorted({k for k in (*ops.operands, *ops.results) if k >= 0})
+            found.append(Part(
+                ops.colours, functools.partial(self._price_of_ops, number),
+                functools.partial(self._state, [number], values), (ops.times * self._whole(ops) / devices, 0.0),
+            ))
+        for number, readers in enumerate(self._readers):
+            numbers = sorted({op for op, _ in readers.wants})
+            found.append(Part(
+                readers.colours, functools.partial(self._price_of_reading, number),
+                functools.partial(self._state, numbers, [readers.values]),
+            ))
+        return found
+
+    def _price_of_ops(self, number: int, own: Plan) -> tuple[float, float]:
+        ops = self._ops[number]
+        done = self._op(number, ops, own)
+        return ops.times * (done.local + done.communication), ops.times * done.sent
+
+    def _price_of_reading(self, number: int, own: Plan) -> tuple[float, float]:
+        readers = self._readers[number]
+        seconds, size, _ = self._reading(number, readers, own)
+        return readers.times * seconds, readers.times * size
+
+    def _state(self, ops: Sequence[int], values: Sequence[int], own: Plan) -> tuple[Layout, ...]:
+        """All that the actions ``own`` did to some classes of ops and values; what more actions do follows from it."""
+        uses = (self._ops[number].use for number in ops)
+        factors = [self._allot(use.factors, use.rule.sizes, own) for use in uses]
+        return (*factors, *[self.layout(k, own) for k in values])
 
     def _local_bytes(self, number: int, plan: Plan) -> float:
         return self._values[number].bytes / self._parts(self.layout(number, plan))
@@ -399,8 +473,7 @@ class Model:
         rule: Rule = ops.use.rule
         factors = self._allot(ops.use.factors, rule.sizes, plan)
         parts = self._parts(factors)
-        compute = ops.flops / self.device.rate(ops.element)
-        local = max(compute, ops.traffic / self.device.memory_bandwidth) / parts
+        local = self._whole(ops) / parts
         summed = tuple(axis for f in sorted(rule.reduction) for axis in factors[f])
         seconds = size = 0.0
         for k, mapping in () if ops.added_first and summed else zip(ops.results, rule.results, strict=True):
@@ -410,6 +483,10 @@ class Model:
         wanted = tuple(self._mapped(mapping, factors, rule.sizes) for mapping in rule.operands)
         return _Done(local, seconds, size, wanted)
 
+    def _whole(self, ops: _Ops) -> float:
+        """Seconds of one run of an op that is not split."""
+        return max(ops.flops / self.device.rate(ops.element), ops.traffic / self.device.memory_bandwidth)
+
     def _mapped(self, mapping: RuleMapping, factors: Layout, sizes: Sequence[int]) -> Layout:
         """How a tensor lies in an op whose factors are split so."""
         found = []
@@ -418,13 +495,13 @@ class Model:
             found.append(factors[f] if f is not None else ())
         return tuple(found)
 
-    def _reading(self, number: int, readers: _Readers, plan: Plan, done: list[_Done]) -> tuple[float, float, float]:
+    def _reading(self, number: int, readers: _Readers, plan: Plan) -> tuple[float, float, float]:
         """Seconds and bytes sent of moving a value to where its readers want it, and the bytes of its copies."""
         own = tuple([action for action in plan if action[0] in readers.colours])
         key = (number, own)
         if key not in self._moves:
             lies = self.layout(readers.values, plan)
-            layouts = {done[op].wanted[position] for op, position in readers.wants} - {lies}
+            layouts = {self._op(op, self._ops[op], own).wanted[position] for op, position in readers.wants} - {lies}
             seconds = size = extra = 0.0
             for layout in sorted(layouts):
                 more, bytes = self._move(self._values[readers.values].bytes, lies, layout)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from passes.autoshard.autoshard import Choice, Outcome
     from passes.autoshard.model import Model
     from passes.autoshard.search import Goal
+    from passes.cost.device import Device
+    from passes.program.read import Program
+    from passes.sharding.mesh import Mesh
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_entry(parser)
     parser.add_argument("--mesh", metavar="AXES", help=(
         "the mesh, major to minor: data=2,model=4 (default: the one that the program has)"
+    ))
+    parser.add_argument("--devices", type=whole_number, metavar="N", help=(
+        "choose the mesh too: N devices in one or two axes, x and y"
     ))
     parser.add_argument("--device", metavar="NAME", default="tpu_v5e", help=(
         "a preset (shlo cost --list-devices), or a .toml file with the figures of a device (default: tpu_v5e)"
@@ -38,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ))
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", default=20.0, help=(
         "when to stop searching (default: 20)"
+    ))
+    parser.add_argument("--certify", type=float, metavar="SECONDS", default=0.0, help=(
+        "look for so long for a proof that no plan is much better, and say how much at most (default: 0, do not)"
     ))
     parser.add_argument("--lower", type=whole_number, metavar="N", default=4, help=(
         "how many of the plans that look best are lowered, to choose by what they really cost (default: 4)"
@@ -66,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.rules_out or "-")
     program = read_input(args)
     import_shardings(program)
+    if args.devices is not None:
+        wanted = _best_mesh(args, program, device, goal)
     mesh = the_mesh(program, wanted)
     if args.show_dimensions:
         from passes.autoshard.autoshard import prepare
@@ -79,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     start = time.monotonic()
     outcome = choose(
         program, mesh, device, goal, topology=args.topology, lowered=max(1, args.lower), unknown_runs=args.loop_runs,
-        compare=not args.no_presets,
+        compare=not args.no_presets, certify_seconds=args.certify,
     )
     seconds = time.monotonic() - start
     words = json.dumps(_to_json(outcome, goal, seconds)) if args.json else "\n".join(_lines(outcome, goal, seconds))
@@ -92,6 +103,29 @@ def run(args: argparse.Namespace) -> int:
 
         write_output(args.rules_out, outcome.best.rules)
     return EXIT_OK
+
+
+def _best_mesh(args: argparse.Namespace, program: Program, device: Device, goal: Goal) -> Mesh:
+    from passes.autoshard.autoshard import mesh_shapes, ranked_meshes
+    from passes.autoshard.given import mesh_text
+    from passes.cli.cost import duration, quantity
+    from passes.cli.tables import align
+    from passes.sharding.mesh import meshes
+
+    if args.mesh is not None or meshes(program.module):
+        raise UserError("--devices chooses the mesh, but there is one: leave out --devices")
+    if args.devices < 2:
+        raise UserError(f"--devices takes 2 or more, not {args.devices}")
+    ranked = ranked_meshes(
+        program, mesh_shapes(args.devices), device, goal, topology=args.topology, unknown_runs=args.loop_runs
+    )
+    cells = [["mesh", "time", "sent", "memory"]]
+    cells += [
+        [mesh_text(mesh), duration(p.seconds), f"{quantity(p.sent)}B", f"{quantity(p.peak)}B"]
+        for mesh, p in ((mesh, found.price) for mesh, found in ranked)
+    ]
+    print("\n".join(align(cells)), file=sys.stderr)
+    return ranked[0][0]
 
 
 def _goal(args: argparse.Namespace, memory: float | None) -> Goal:
@@ -172,8 +206,25 @@ def _lines(outcome: Outcome, goal: Goal, seconds: float) -> list[str]:
             f"{quantity(e.memory.peak)}B", f"{quantity(e.memory.arguments)}B", mark,
         ])
     lines += align(cells)
+    lines += _certainty(outcome, goal)
     lines += [f"preset:{name} does not fit the program: {reason}" for name, reason in outcome.refused.items()]
     return lines
+
+
+def _certainty(outcome: Outcome, goal: Goal) -> list[str]:
+    from passes.autoshard.certificate import value_of
+    from passes.cli.cost import duration, quantity
+
+    certificate = outcome.certificate
+    if certificate is None:
+        return []
+    least = duration(certificate.bound) if goal.objective == "time" else f"{quantity(certificate.bound)}B"
+    gap = certificate.gap(value_of(goal, certificate.best.price))
+    said = "is optimal" if gap < 1e-6 else f"is within {gap:.1%} of optimal"
+    return [
+        f"by the model, no plan takes less than {least}: the best one it knows {said} "
+        f"({certificate.nodes:,} beginnings of plans looked at)"
+    ]
 
 
 def _to_json(outcome: Outcome, goal: Goal, seconds: float) -> dict[str, Any]:
@@ -194,4 +245,5 @@ def _to_json(outcome: Outcome, goal: Goal, seconds: float) -> dict[str, Any]:
         "search_seconds": seconds, "considered": outcome.considered, "limit": goal.limit,
         "best": plan(outcome.best), "others": [plan(c) for c in outcome.others],
         "presets": [plan(c) for c in outcome.presets], "refused": outcome.refused,
+        "bound": None if outcome.certificate is None else outcome.certificate.bound,
     }

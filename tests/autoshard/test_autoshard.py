@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from passes.autoshard.autoshard import Outcome, choose
-from passes.autoshard.search import Goal
+from passes.autoshard.autoshard import Outcome, choose, text_of
+from passes.autoshard.search import Found, Goal
 from passes.errors import UserError
 from passes.execute.verify import verify
 from passes.partition.partition import partition
@@ -46,6 +46,18 @@ def test_the_answer_computes_the_same_on_8_devices(name: str, limit: float) -> N
     report = partition(program)
     assert verify(original, program, report.side_table).ok
     assert report.traffic
+
+
+def test_weights_stored_in_shards_compute_the_same_on_8_devices() -> None:
+    found = example("decoder/train_step")
+    plan = found.plan("x.0 data", "x.0 model", "x.2 data", "x.2 model")
+    original, program = found.program(), found.program()
+    text = text_of(found.model, Found(plan, found.model.price(plan)), program)
+    assert ':p1"' in text
+    annotate(program, rules_file.parse(text))
+    report = partition(program)
+    assert {"all_gather", "reduce_scatter"} <= {t.kind for t in report.traffic}
+    assert verify(original, program, report.side_table).ok
 
 
 def test_the_rules_file_says_how_everything_lies() -> None:

@@ -10,7 +10,7 @@ from tests.autoshard.plans import example
 
 def test_the_same_search_finds_the_same() -> None:
     model = example("decoder/train_step").model
-    one, other = (search(model, Goal(1e6)) for _ in range(2))
+    one, other = (search(model, Goal(1e6, seconds=600)) for _ in range(2))
     assert one == other
 
 

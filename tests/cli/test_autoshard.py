@@ -64,7 +64,29 @@ def test_a_limit_that_nothing_meets_is_told_with_the_least_there_is(shlo: Callab
     assert not out.exists()
 
 
+def test_a_certificate_says_how_far_from_optimal_the_plan_can_be(shlo: Callable[..., Any], tmp_path: Path) -> None:
+    arguments = (STEP, *MESH, "--certify", "1", "--lower", "1", "--no-presets", "-o", tmp_path / "o.mlir")
+    result = shlo("autoshard", *arguments)
+    assert result.code == 0
+    [said] = [line for line in result.err.splitlines() if line.startswith("by the model, no plan takes less than ")]
+    assert "of optimal" in said or "is optimal" in said
+    assert json.loads(shlo("autoshard", *arguments, "--json").err)["bound"] > 0
+
+
+def test_the_mesh_is_chosen_too(shlo: Callable[..., Any], tmp_path: Path) -> None:
+    chosen = tmp_path / "chosen.mlir"
+    result = shlo("autoshard", STEP, "--devices", "4", "--memory", "1e6", "--lower", "1", "--no-presets", "-o", chosen)
+    assert result.code == 0, result.err
+    head, first, second, *_ = result.err.splitlines()
+    assert head.split() == ["mesh", "time", "sent", "memory"]
+    assert {first.split()[0], second.split()[0]} == {"x=4", "x=2,y=2"}
+    axes = first.split()[0].split(",")
+    assert "[" + ", ".join('"{}"={}'.format(*axis.split("=")) for axis in axes) + "]" in chosen.read_text()
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
+    ((*MESH, "--devices", "8"), "--devices chooses the mesh, but there is one"),
+    (("--devices", "1"), "--devices takes 2 or more, not 1"),
     ((), "the program has no mesh: give it one with --mesh"),
     ((*MESH, "--memory", "lots"), "--memory takes bytes, as in 12e9, or none, not 'lots'"),
     ((*MESH, "--device", "tpu_v99"), "there is no device 'tpu_v99'"),
