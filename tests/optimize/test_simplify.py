@@ -797,3 +797,19 @@ def test_the_caller_may_know_about_shardings(optimize: Any) -> None:
     text = APPLIED["invariant-carry"][0]
     assert not optimize(Simplify(annotated="yes"), text).counters
     assert optimize(Simplify(annotated="no"), text + 'sdy.mesh @mesh = <["x"=2]>').counters == {"invariant-carry": 1}
+
+
+def test_what_regions_return_is_simple_before_the_op_is_looked_at(optimize: Any) -> None:
+    """One run finds that branches agree once their bodies are simple."""
+    result = optimize(Simplify(), """
+      func.func @main(%p: tensor<i1>, %a: tensor<4xf32>) -> tensor<4xf32> {
+        %0 = "stablehlo.if"(%p) ({
+          %1 = stablehlo.reshape %a : (tensor<4xf32>) -> tensor<4xf32>
+          stablehlo.return %1 : tensor<4xf32>
+        }, {
+          stablehlo.return %a : tensor<4xf32>
+        }) : (tensor<i1>) -> tensor<4xf32>
+        return %0 : tensor<4xf32>
+      }""")
+    assert result.counters == {"branches-agree": 1, "reshape-nothing": 1}
+    assert result.text.rstrip().endswith("return %arg1 : tensor<4xf32>\n  }\n}")  # The op itself is for dead-ops.
