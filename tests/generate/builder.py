@@ -76,6 +76,8 @@ class Unit:
     arguments: list[Value] = field(default_factory=list)
     names: int = 0
     features: set[str] = field(default_factory=set)
+    # Line of main -> what stands there in the program for one device.
+    plain: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from passes.sharding.mesh import Mesh
 from tests.generate.builder import LIMITS, Builder, Shape, Value, tensor
@@ -49,39 +50,58 @@ def _collective(op: str, value: Value, attributes: str, shape: Shape, body: str 
             f"-> {tensor(shape, value.element)}")
 
 
-def _all_reduce(build: Builder, value: Value, axis: str, size: int) -> tuple[str, Shape, int | None, float]:
-    """Returns the op, the local shape and dimension 0, 1 or None that the result is split along, and its bound."""
-    return _collective("all_reduce", value, _attributes(build, axis), value.shape, _ADD), value.shape, None, size
+@dataclass(frozen=True)
+class Talk:
+    """A collective that is the last thing a device does.
+
+    Attributes:
+      text: The op.
+      shape: Its local result.
+      split: The dimension of the whole result that the axis splits, if any.
+      factor: How many values each element sums.
+      step: By how many devices blocks of rows move, 0 if they stay; None for those that sum them.
+    """
+
+    text: str
+    shape: Shape
+    split: int | None
+    factor: int = 1
+    step: int | None = 0
 
 
-def _all_gather(build: Builder, value: Value, axis: str, size: int) -> tuple[str, Shape, int | None, float]:
+def _all_reduce(build: Builder, value: Value, axis: str, size: int) -> Talk:
+    text = _collective("all_reduce", value, _attributes(build, axis), value.shape, _ADD)
+    return Talk(text, value.shape, None, size, None)
+
+
+def _all_gather(build: Builder, value: Value, axis: str, size: int) -> Talk:
     shape = (value.shape[0] * size, value.shape[1])
-    attributes = f"all_gather_dim = 0 : i64, {_attributes(build, axis)}"
-    return _collective("all_gather", value, attributes, shape), shape, None, 1
+    return Talk(_collective("all_gather", value, f"all_gather_dim = 0 : i64, {_attributes(build, axis)}", shape), shape,
+                None)
 
 
-def _reduce_scatter(build: Builder, value: Value, axis: str, size: int) -> tuple[str, Shape, int | None, float]:
+def _reduce_scatter(build: Builder, value: Value, axis: str, size: int) -> Talk:
     shape = (value.shape[0], value.shape[1] // size)
     attributes = f"scatter_dimension = 1 : i64, {_attributes(build, axis)}"
-    return _collective("reduce_scatter", value, attributes, shape, _ADD), shape, 1, size
+    return Talk(_collective("reduce_scatter", value, attributes, shape, _ADD), shape, 1, size, None)
 
 
-def _all_to_all(build: Builder, value: Value, axis: str, size: int) -> tuple[str, Shape, int | None, float]:
+def _all_to_all(build: Builder, value: Value, axis: str, size: int) -> Talk:
     shape = (value.shape[0] * size, value.shape[1] // size)
     attributes = (f"split_dimension = 1 : i64, concat_dimension = 0 : i64, split_count = {size} : i64, "
                   f"{_attributes(build, axis)}").removesuffix(", use_global_device_ids")
-    return _collective("all_to_all", value, attributes, shape), shape, 1, 1
+    return Talk(_collective("all_to_all", value, attributes, shape), shape, 1)
 
 
-def _permute(build: Builder, value: Value, axis: str, size: int) -> tuple[str, Shape, int | None, float]:
+def _permute(build: Builder, value: Value, axis: str, size: int) -> Talk:
     assert build.unit.mesh is not None
     step = build.choose.randrange(size)
     pairs = [[group[i], group[(i + step) % size]] for group in groups(build.unit.mesh, axis) for i in range(size)]
     text = _collective("collective_permute", value, _attributes(build, axis, "source_target_pairs", pairs), value.shape)
-    return text, value.shape, 0, 1
+    return Talk(text, value.shape, 0, step=step)
 
 
-COLLECTIVES: tuple[Callable[[Builder, Value, str, int], tuple[str, Shape, int | None, float]], ...] = (
+COLLECTIVES: tuple[Callable[[Builder, Value, str, int], Talk], ...] = (
     _all_reduce, _all_gather, _reduce_scatter, _all_to_all, _permute,
 )
 
@@ -92,26 +112,48 @@ def manual(build: Builder) -> None:
     if mesh is None or build.depth:
         return
     axis, size = build.choose.choice(mesh.axes)
-    rows = size * build.choose.choice((1, 2))
-    width = build.choose.choice((size, 2 * size, 12))
+    rows, width = size * build.choose.choice((1, 2)), size * build.choose.choice((1, 2, 3))
     element = build.element(("f32", "i32"))
     value = build.tame(build.need((rows, width), element), LIMITS.get(element, math.inf) / (8 * size))
     inside = build.inner(captures=False)
     argument = Value(build.name(), (rows // size, width), element, value.bound)
     own = inside.define(f"negate {argument.name} : {argument.type}", argument.shape, element, value.bound)
-    op, local, split, factor = build.choose.choice(COLLECTIVES)(inside, own, axis, size)
-    result = tuple(n * size if d == split else n for d, n in enumerate(local))
-    if width % size:
-        return
-    (talked,) = inside.several(op, [Value("", local, element, value.bound * factor)])
-    out = ", ".join(f'{{"{axis}"}}' if d == split else "{}" for d in range(2))
+    found = build.choose.choice(COLLECTIVES)(inside, own, axis, size)
+    result = tuple(n * size if d == found.split else n for d, n in enumerate(found.shape))
+    (talked,) = inside.several(found.text, [Value("", found.shape, element, value.bound * found.factor)])
+    out = ", ".join(f'{{"{axis}"}}' if d == found.split else "{}" for d in range(2))
     build.unit.features.add("manual")
     axes = f'manual_axes={{"{axis}"}}'
-    build.several(f"""sdy.manual_computation({value.name}) in_shardings=[<@mesh, [{{"{axis}"}}, {{}}]>]
+    (whole,) = build.several(f"""sdy.manual_computation({value.name}) in_shardings=[<@mesh, [{{"{axis}"}}, {{}}]>]
       out_shardings=[<@mesh, [{out}]>] {axes} ({argument.name}: {argument.type}) {{
       {inside.text()}
       sdy.return {talked.name} : {talked.type}
     }} : ({value.type}) -> {tensor(result, element)}""", [Value("", result, element, talked.bound)])
+    build.unit.plain[len(build.lines) - 1] = _plain(value, whole, found, size)
+
+
+def _plain(value: Value, whole: Value, found: Talk, size: int) -> str:
+    """What the manual computation comes to, of whole tensors: ``whole`` from ``value``."""
+    name, negated = whole.name, f"{whole.name}n"
+    lines = [f"{negated} = stablehlo.negate {value.name} : {value.type}"]
+    rows, width = value.shape
+    if found.step is None:
+        blocks, zero = tensor((size, rows // size, width), value.element), tensor((), value.element)
+        lines += [
+            f"{name}b = stablehlo.reshape {negated} : ({value.type}) -> {blocks}",
+            f"{name}z = stablehlo.constant dense<{'0.0' if value.is_float else '0'}> : {zero}",
+            f"{name} = stablehlo.reduce({name}b init: {name}z) applies stablehlo.add across dimensions = [0] : "
+            f"({blocks}, {zero}) -> {whole.type}",
+        ]
+    else:
+        cut = (size - found.step) % size * (rows // size)  # Zero rows are a tensor too.
+        behind, before = (tensor((n, width), value.element) for n in (rows - cut, cut))
+        lines += [
+            f"{name}b = stablehlo.slice {negated} [{cut}:{rows}, 0:{width}] : ({value.type}) -> {behind}",
+            f"{name}a = stablehlo.slice {negated} [0:{cut}, 0:{width}] : ({value.type}) -> {before}",
+            f"{name} = stablehlo.concatenate {name}b, {name}a, dim = 0 : ({behind}, {before}) -> {whole.type}",
+        ]
+    return "\n".join(lines)
 
 
 KINDS = {manual: 1}

@@ -25,12 +25,14 @@ class Generated:
 
     Attributes:
       text: The module.
+      plain: The same without manual computations, for one device; all it says of shardings is in sharding rules.
       deader: The same with ops, and functions, that nothing needs.
       mesh: Its mesh, which the module has under the name ``mesh``, or None.
       features: What it has of ``manual`` (computations) and ``rules``.
     """
 
     text: str
+    plain: str
     deader: str
     mesh: Mesh | None
     features: frozenset[str]
@@ -65,16 +67,19 @@ def generate(choose: random.Random, ops: int = OPS, exact: bool = True, mesh: Me
     build.fresh(build.shape(2), "f32")
     add_ops(build, choose.randint(1, ops))
     ends = [build.choose.choice(build.scope[-12:]) for _ in range(choose.randint(1, 6))]
-    text, features = _text(build, ends), frozenset(unit.features)
+    text, plain = _text(build, ends), _text(build, ends, plain=True)
+    features = frozenset(unit.features)
     build.is_main = False  # No more arguments: those of two functions that are compared are the same.
     add_ops(build, 3)
-    return Generated(text, _text(build, ends), mesh, features)
+    return Generated(text, plain, _text(build, ends), mesh, features)
 
 
-def _text(build: Builder, ends: list[Value]) -> str:
+def _text(build: Builder, ends: list[Value], plain: bool = False) -> str:
     unit = build.unit
+    lines = [unit.plain.get(number, line) if plain else line for number, line in enumerate(build.lines)]
+    body = "\n".join(lines)
     main = f"""func.func @main({typed(unit.arguments)}) -> ({types(ends)}) {{
-{build.text()}
+{body}
 return {names(ends)} : {types(ends)}
 }}"""
     return "\n".join(["module {", *([_mesh(unit.mesh)] if unit.mesh else []), main, *unit.texts, "}"]) + "\n"

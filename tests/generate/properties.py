@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from passes.execute.arrays import same_bits
-from passes.execute.compare import BIT_EQUAL, CLOSE
+from passes.execute.compare import BIT_EQUAL
 from passes.execute.distance import is_float
 from passes.execute.executor import Executor
 from passes.execute.inputs import make
@@ -37,7 +37,6 @@ from tests.generate.program import Generated
 from tests.partition.random_shardings import annotate_values
 
 INTERPRETER = Executor("interpreter", isolated=False)
-XLA = Executor(isolated=False)
 
 PASSES: tuple[Pass, ...] = (
     Cse(), Cse(sunk_constants="merge"), DeadOps(), FunctionSignatures(), Inline("trivial"),
@@ -158,12 +157,12 @@ def partitions(generated: Generated, seed: int) -> None:
     annotate_values(program, generated.mesh, choose.randrange(1 << 30))
     text = to_text(program.module)
     round_trips(text)
-    same_when_partitioned(text, seed, "manual" in generated.features)
+    same_when_partitioned(text, generated.plain, seed)
     propagates(text)
     for edit in EDITS:
         other = edit(text) if choose.random() < 0.15 else None
         if other is not None:
-            same_when_partitioned(other, seed, "manual" in generated.features)
+            same_when_partitioned(other, generated.plain, seed)
 
 
 EDITS: tuple[Callable[[str], str | None], ...] = (edits.with_axis_of_one, edits.with_split_axis)
@@ -194,13 +193,10 @@ def _shardings(program: Program) -> list[str]:
     return found
 
 
-def same_when_partitioned(text: str, seed: int, by_xla: bool) -> None:
-    """Partitioned and executed on virtual devices, ``text`` returns the same bits as on one.
-
-    Where XLA runs it, the sign of a zero may differ: its maximum of 0.0 and -0.0 is either.
-    """
+def same_when_partitioned(text: str, plain: str, seed: int) -> None:
+    """Partitioned and executed on virtual devices, ``text`` returns the bits that ``plain`` does on one."""
     program = parse(text)
     report = partition(program)
-    executor, level = (XLA, CLOSE) if by_xla else (INTERPRETER, BIT_EQUAL)
-    found = verify(parse(text), program, report.side_table, inputs="exact", seed=seed, level=level, executor=executor)
+    found = verify(parse(plain), program, report.side_table, inputs="exact", seed=seed, level=BIT_EQUAL,
+                   executor=INTERPRETER)
     _require(found.ok, " | ".join(found.lines()))
