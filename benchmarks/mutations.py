@@ -38,7 +38,6 @@ def _of(file: str, tests: str, stage: str, *bugs: tuple[str, str, str]) -> list[
 _SIMPLIFY = "optimize/test_simplify.py optimize/test_optimize_properties.py"
 _CSE = "optimize/test_cse.py optimize/test_properties.py"
 _OPS = "partition/test_collectives.py partition/test_executable_ops.py partition/test_matrix.py"
-_MANUAL = "partition/test_manual.py partition/test_manual_ops.py"
 
 OPTIMIZE = [
     *_of(
@@ -298,7 +297,7 @@ SHARDING = [
 PARTITION = [
     *_of(
         "partition/windows.py",
-        "partition/test_executable_ops.py partition/test_halo.py",
+        "partition/test_halo.py partition/test_executable_ops.py",
         "partition",
         (
             "a running sum from the end runs from the start",
@@ -314,7 +313,7 @@ PARTITION = [
     ),
     *_of(
         "partition/geometry.py",
-        "partition/test_executable_ops.py partition/test_halo.py",
+        "partition/test_halo.py partition/test_executable_ops.py",
         "partition",
         (
             "one element too few for windows",
