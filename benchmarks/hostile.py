@@ -241,7 +241,8 @@ def judge(case: Case) -> Case:
         finally:
             _watch[0].seen = None
             os.chdir(before)
-        named = {word for word in attack.command if word.startswith("out.")}
+        # partition writes its side table beside its output.
+        named = {word for word in attack.command if word.startswith("out.")} | {"out.side.json"}
         left = set(os.listdir(folder)) - set(attack.files) - named
     reasons = [f"wrote {file}" for file in sorted(left)] + _strange(seen, folder)
     if code not in CODES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from typing import Any
@@ -76,3 +77,16 @@ def with_split_axis(text: str) -> str | None:
         return None
     name = found[1]
     return text.replace(f'"{name}"=4', f'"{name}a"=2, "{name}b"=2').replace(f'"{name}"', f'"{name}a", "{name}b"')
+
+
+def with_permuted_devices(text: str) -> str | None:
+    """``text`` with the devices of its mesh in the opposite order; None where parts of it name devices."""
+    if "sdy.manual_computation" in text:
+        return None
+    mesh = re.search(r"sdy\.mesh @mesh = <\[([^]]*)\](?:, device_ids=\[([^]]*)\])?>", text)
+    assert mesh is not None
+    count = math.prod(map(int, re.findall(r"=(\d+)", mesh[1])))
+    ids = [int(number) for number in mesh[2].split(",")] if mesh[2] else list(range(count))
+    # Shardy has no other way to write the natural order than to leave it out.
+    order = "" if ids[::-1] == sorted(ids) else f", device_ids={ids[::-1]}"
+    return text.replace(mesh[0], f"sdy.mesh @mesh = <[{mesh[1]}]{order}>")

@@ -27,6 +27,7 @@ from passes.optimize.optimize import Optimize
 from passes.optimize.simplify import Simplify
 from passes.partition.partition import partition
 from passes.pipeline.base import Counters, Pass
+from passes.program import purity
 from passes.program.entry import arguments, find_entry, results
 from passes.program.read import Program, parse
 from passes.program.walk import operations
@@ -159,13 +160,27 @@ def partitions(generated: Generated, seed: int) -> None:
     round_trips(text)
     same_when_partitioned(text, generated.plain, seed)
     propagates(text)
+    if choose.random() < 0.15:
+        replicates(generated, seed)
     for edit in EDITS:
         other = edit(text) if choose.random() < 0.15 else None
         if other is not None:
             same_when_partitioned(other, generated.plain, seed)
 
 
-EDITS: tuple[Callable[[str], str | None], ...] = (edits.with_axis_of_one, edits.with_split_axis)
+EDITS: tuple[Callable[[str], str | None], ...] = (
+    edits.with_axis_of_one, edits.with_split_axis, edits.with_permuted_devices,
+)
+
+
+def replicates(generated: Generated, seed: int) -> None:
+    """Where nothing is annotated, every device computes all, and nobody talks."""
+    program = parse(generated.plain)
+    report = partition(program)
+    talk = [op.name for op in operations(program.module) if op.name in purity.COLLECTIVES]
+    _require(not talk, f"nothing is annotated, and there are {talk}")
+    _require(all(entry.sharding.is_replicated for entry in report.side_table.arguments), "arguments are split")
+    same_when_partitioned(generated.plain, generated.plain, seed)
 
 
 def propagates(text: str) -> None:
