@@ -813,3 +813,31 @@ def test_what_regions_return_is_simple_before_the_op_is_looked_at(optimize: Any)
       }""")
     assert result.counters == {"branches-agree": 1, "reshape-nothing": 1}
     assert result.text.rstrip().endswith("return %arg1 : tensor<4xf32>\n  }\n}")  # The op itself is for dead-ops.
+
+
+def test_a_loop_whose_condition_is_always_true_stays(optimize: Any) -> None:
+    """Nothing that ends can tell, so the text does."""
+    result = optimize(Simplify(), """
+      func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {
+        %0 = stablehlo.while(%x = %a) : tensor<4xf32>
+        cond {
+          %p = stablehlo.constant dense<true> : tensor<i1>
+          stablehlo.return %p : tensor<i1>
+        } do {
+          %1 = stablehlo.sine %x : tensor<4xf32>
+          stablehlo.return %1 : tensor<4xf32>
+        }
+        return %0 : tensor<4xf32>
+      }""")
+    assert result.counters == {} and "stablehlo.while" in result.text
+
+
+@pytest.mark.parametrize("direction", ["EQ", "NE", "LT", "LE", "GT", "GE"])
+def test_an_integer_compared_with_itself(optimize: Any, direction: str) -> None:
+    result = optimize(Simplify(), f"""
+      func.func @main(%a: tensor<4xi32>) -> tensor<4xi1> {{
+        %0 = stablehlo.compare {direction}, %a, %a : (tensor<4xi32>, tensor<4xi32>) -> tensor<4xi1>
+        return %0 : tensor<4xi1>
+      }}""")
+    assert f"dense<{str(direction in ('EQ', 'LE', 'GE')).lower()}>" in result.text
+    assert "compare" not in result.text
