@@ -841,3 +841,14 @@ def test_an_integer_compared_with_itself(optimize: Any, direction: str) -> None:
       }}""")
     assert f"dense<{str(direction in ('EQ', 'LE', 'GE')).lower()}>" in result.text
     assert "compare" not in result.text
+
+
+@pytest.mark.parametrize("op", [
+    "transpose %a, dims = [1, 0] : (tensor<4x4xf32>) -> tensor<4x4xf32>",
+    "broadcast_in_dim %a, dims = [1, 0] : (tensor<4x4xf32>) -> tensor<4x4xf32>",
+])
+def test_moving_the_dimensions_of_a_square_is_something(optimize: Any, op: str) -> None:
+    square = "tensor<4x4xf32>"
+    text = f"func.func @main(%a: {square}) -> {square} {{ %0 = stablehlo.{op} return %0 : {square} }}"
+    result = optimize(Simplify(), text)
+    assert op.split()[0] in result.text and "dims = [1, 0]" in result.text
