@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import math
 import random
 import sys
 from collections import Counter
@@ -40,6 +39,7 @@ from passes.program import read  # noqa: E402
 from passes.program.read import Program  # noqa: E402
 from passes.sharding.mesh import Mesh  # noqa: E402
 from tests.doubled import doubled  # noqa: E402
+from tests.generate.program import random_mesh  # noqa: E402
 from tests.partition.random_shardings import annotate_anything  # noqa: E402
 from tests.partition.variant_programs import ALL_PROGRAMS  # noqa: E402
 
@@ -114,21 +114,11 @@ def _text(name: str) -> str:
     return doubled(text)
 
 
-def random_mesh(choose: random.Random, most: int) -> Mesh:
-    """One to three axes of two, three or four; at most ``most`` devices."""
-    while True:
-        axes = tuple(zip("xyz", choose.choices((2, 3, 4), k=choose.randint(1, 3)), strict=False))
-        count = math.prod(size for _, size in axes)
-        if count <= most:
-            ids = tuple(choose.sample(range(count), count)) if choose.random() < 0.2 else ()
-            return Mesh(axes, ids)
-
-
 def annotated(case: Case) -> tuple[Program, Mesh]:
     """The case's program with its mesh and annotations."""
     program = read.parse(_text(case["program"]), case["program"])
     choose = random.Random(case["case"])
-    mesh = random_mesh(choose, 16 if case["program"].startswith("op/") else 12)
+    mesh = random_mesh(choose, 16 if case["program"].startswith("op/") else 12, sizes=(2, 3, 4))
     annotate_anything(program, mesh, choose.randrange(1 << 30))
     return program, mesh
 

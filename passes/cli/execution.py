@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from passes.program.read import Program
 
 
-def add_execution(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--inputs`` and ``--seed``, and where and for how long to run."""
+def add_execution(parser: argparse._ActionsContainer, timed: str = "an execution ") -> None:
+    """Adds ``--inputs`` and ``--seed``, and where and for how long to run; ``timed`` says what the time is for."""
     parser.add_argument("--inputs", metavar="KIND|FILE", default="normal", help=(
         "normal (the default), uniform, exact (small integers), special (NaN, Inf, -0.0, ... mixed in), "
         "out-of-range (indices too), or a .npz file with an array per argument, or a .npy file"
@@ -32,7 +32,7 @@ def add_execution(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--processes", type=whole_number, metavar="P", default=1, help=(
         "share the devices of a per-device program between P processes that talk over TCP (default: 1)"
     ))
-    parser.add_argument("--timeout", type=whole_number, metavar="SECONDS", help="give up an execution after this long")
+    parser.add_argument("--timeout", type=whole_number, metavar="SECONDS", help=f"give up {timed}after this long")
 
 
 def make_executor(args: argparse.Namespace) -> Executor:
@@ -57,7 +57,7 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--verify", action="store_true", help=(
         "execute the result and compare it with the program before; on a mismatch nothing is written"
     ))
-    add_execution(group)
+    add_execution(group, timed="")
 
 
 def copy_of(program: Program) -> Program:

@@ -93,12 +93,15 @@ def _dispatch(argv: list[str]) -> int:
 
 def _run(name: str, prog: str, argv: list[str]) -> int:
     from passes.cli.common import Parser
+    from passes.cli.limits import add_limits, limited, run_limited
 
     path, summary = SUBCOMMANDS[name]
     command = import_module(path)
     parser: Parser = Parser(prog, description=f"{summary[0].upper()}{summary[1:]}.")
     command.add_arguments(parser)
-    code: int = command.run(parser.parse_args(argv))
+    add_limits(parser)
+    args = parser.parse_args(argv)
+    code: int = run_limited(name, argv, args) if limited(name, args) else command.run(args)
     return code
 
 
@@ -127,6 +130,10 @@ def _guarded(body: Callable[[], int]) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return EXIT_BROKEN_PIPE
+    except MemoryError:
+        from passes.cli.limits import out_of_memory
+
+        return _complain(*out_of_memory())
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except SystemExit as exit:

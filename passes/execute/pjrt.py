@@ -159,6 +159,8 @@ def _to_numpy(array: Any) -> np.ndarray:
 
 def _run_partitioned(executable: Any, devices: list[Any], job: Job) -> list[list[np.ndarray]]:
     """Cuts the global inputs as the compiled program wants them and assembles its results."""
+    if job.devices == 1:  # XLA says nothing of shardings then, and there is nothing to cut.
+        return _launch(executable, devices, job.inputs)
     of_parameters = executable.get_parameter_shardings()
     of_results = executable.get_output_shardings()
     if (of_parameters is None and job.inputs) or of_results is None:

@@ -185,17 +185,29 @@ class Sweep:
 
     def _visit(self, op: Any, name: str) -> list[Any]:
         """Tries the rules for ``op``; returns what is to be looked at next, last first."""
+        found = self._rewritten(op, name)
+        if found is None and name in _WITH_REGIONS:
+            # What its regions return may be simple now: the same value from every branch, or what a loop began with.
+            self._inside(op)
+            found = self._rewritten(op, name)
+        if found is not None:
+            return found
+        results = op.results
+        if len(results) == 1:
+            self.makers[results[0]] = name, op
+        return []
+
+    def _rewritten(self, op: Any, name: str) -> list[Any] | None:
+        """What is to be looked at next in the place of ``op``, last first; ``None`` if the op stays."""
         if name not in self._rules:
-            self._record(op, name)
-            return []
+            return None
         operands, makers = list(op.operands), self.makers
         key = (name, *(makers[value][0] if value in makers else "" for value in operands))
         rules = self._chances.get(key)
         if rules is None:
             rules = self._chances[key] = self._with_a_chance(*key)
         if not rules:
-            self._record(op, name)
-            return []
+            return None
         results = op.results
         site = Site(op, name, operands, results[0].type if len(results) else None, self)
         for rule in rules:
@@ -208,19 +220,11 @@ class Sweep:
                 return created
             else:
                 self._discard()
-        self._record(op, name)
-        return []
+        return None
 
     def _with_a_chance(self, name: str, *makers: str) -> tuple[Rule, ...]:
         """The rules for ops called ``name`` whose operands are made by ops called ``makers``."""
         return tuple(rule for rule in self._rules[name] if not rule.takes or not rule.takes.isdisjoint(makers))
-
-    def _record(self, op: Any, name: str) -> None:
-        if name in _WITH_REGIONS:
-            self._inside(op)
-        results = op.results
-        if len(results) == 1:
-            self.makers[results[0]] = name, op
 
     def _replace(self, site: Site, rule: Rule, found: Any) -> bool:
         """Puts ``found`` in the place of the op's results; declines where that would lose something."""

@@ -185,7 +185,9 @@ class _Rewriter:
         for dimension in attr.dimension_shardings:
             d = sdy.DimensionShardingAttr(dimension)
             axes = self._axes(d.axes, prime)
-            dims.append(sdy.DimensionShardingAttr.get(axes, d.is_closed, d.priority, context=context))
+            # An axis of size one has no factors; a dimension that is closed and whole may have no priority.
+            priority = d.priority if axes or not d.is_closed else None
+            dims.append(sdy.DimensionShardingAttr.get(axes, d.is_closed, priority, context=context))
         if not prime.original.axes:
             name = self.instead
         return sdy.TensorShardingAttr.get(

@@ -76,17 +76,21 @@ class SideTable:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise UserError(f"not JSON: {error.msg}", Where(source, error.lineno, error.colno)) from None
+        except (ValueError, RecursionError) as error:  # A number of thousands of digits, thousands of brackets.
+            raise UserError(f"not JSON that anybody wrote: {error}", Where(source)) from None
         if not isinstance(data, dict) or data.get("version") != VERSION:
             raise UserError(f"not a side table of version {VERSION}, as `shlo partition` writes it", Where(source))
         try:
             axes = tuple((str(name), int(size)) for name, size in data["mesh"]["axes"])
+            if any(size < 1 for _, size in axes):
+                raise ValueError("an axis of the mesh has no devices")
             mesh = Mesh(axes, tuple(int(d) for d in data["mesh"]["device_ids"]))
             return SideTable(
                 mesh,
                 tuple(_entry_from_json(e, mesh) for e in data["arguments"]),
                 tuple(_entry_from_json(e, mesh) for e in data["results"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"damaged side table: {error!r}", Where(source)) from None
 
 
@@ -122,8 +126,12 @@ def axis_from_text(text: str, mesh: Mesh) -> Axis:
 
     Raises:
       KeyError: the mesh has no such axis.
+      ValueError: the axis has no such part.
     """
     part = _PART.fullmatch(text)
     if part is None:
         return mesh.axis(text)
-    return Axis(part["name"], int(part["pre"]), int(part["size"]))
+    pre_size, size = int(part["pre"]), int(part["size"])
+    if min(pre_size, size) < 1 or mesh.sizes[part["name"]] % (pre_size * size):
+        raise ValueError(f"'{text}' is no part of an axis of {mesh.sizes[part['name']]}")
+    return Axis(part["name"], pre_size, size)

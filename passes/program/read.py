@@ -162,12 +162,30 @@ def _parse_binary(data: bytes, format: Format, source: str) -> Any:
     with _mlir.collect_diagnostics() as diagnostics:
         try:
             if format == "portable":
-                return _mlir.stablehlo.deserialize_portable_artifact(context, data)
-            return _mlir.ir.Module.parse(data, context)
+                module = _mlir.stablehlo.deserialize_portable_artifact(context, data)
+            else:
+                module = _mlir.ir.Module.parse(data, context)
+            _check_names(module)
+            return module
         except (_mlir.ir.MLIRError, ValueError) as error:
             reason = diagnostics[0].message if diagnostics else str(error)
             kind = "StableHLO portable artifact" if format == "portable" else "MLIR bytecode"
             raise UserError(f"damaged or unsupported {kind}: {reason}", Where(source)) from None
+
+
+def _check_names(module: Any) -> None:
+    """Bytecode holds any bytes for a name; the bindings hand out only text.
+
+    Raises:
+      ValueError: the name of a symbol is none.
+    """
+    for view in module.body.operations:
+        attributes = view.operation.attributes
+        if "sym_name" in attributes:
+            try:
+                _ = _mlir.ir.StringAttr(attributes["sym_name"]).value
+            except RuntimeError:
+                raise ValueError("the name of a function or mesh is not UTF-8") from None
 
 
 def _decode(data: bytes, source: str) -> str:

@@ -225,7 +225,11 @@ class _Cutter:
                 else:
                     gone.append(axis.text(mesh))
             dims.append(
-                sdy.DimensionShardingAttr.get(kept, is_closed=old.is_closed, priority=old.priority, context=context)
+                sdy.DimensionShardingAttr.get(
+                    kept, is_closed=old.is_closed, context=context,
+                    # A dimension that is closed and whole may have none.
+                    priority=old.priority if kept or not old.is_closed else None,
+                )
             )
             if gone:
                 cuts.append((d, tuple(gone)))

@@ -145,6 +145,21 @@ def test_xla_partitions_what_does_not_divide() -> None:
     np.testing.assert_array_equal(Executor().run_partitioned(program, [a], 4)[0], 2 * a)
 
 
+def test_manual_computations_on_a_mesh_of_one_device() -> None:
+    program = parse("""
+      sdy.mesh @mesh = <["x"=1]>
+      func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {
+        %r = sdy.manual_computation(%a) in_shardings=[<@mesh, [{"x"}]>] out_shardings=[<@mesh, [{"x"}]>]
+            manual_axes={"x"} (%l: tensor<4xf32>) {
+          %n = stablehlo.negate %l : tensor<4xf32>
+          sdy.return %n : tensor<4xf32>
+        } : (tensor<4xf32>) -> tensor<4xf32>
+        return %r : tensor<4xf32>
+      }""")
+    (found,) = Executor().run_global(program, [np.arange(4, dtype=np.float32)])
+    assert found.tolist() == [0, -1, -2, -3]
+
+
 def test_manual_computations_run_on_the_devices_of_their_mesh() -> None:
     program = parse("""
       sdy.mesh @mesh = <["x"=4]>

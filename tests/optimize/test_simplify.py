@@ -797,3 +797,58 @@ def test_the_caller_may_know_about_shardings(optimize: Any) -> None:
     text = APPLIED["invariant-carry"][0]
     assert not optimize(Simplify(annotated="yes"), text).counters
     assert optimize(Simplify(annotated="no"), text + 'sdy.mesh @mesh = <["x"=2]>').counters == {"invariant-carry": 1}
+
+
+def test_what_regions_return_is_simple_before_the_op_is_looked_at(optimize: Any) -> None:
+    """One run finds that branches agree once their bodies are simple."""
+    result = optimize(Simplify(), """
+      func.func @main(%p: tensor<i1>, %a: tensor<4xf32>) -> tensor<4xf32> {
+        %0 = "stablehlo.if"(%p) ({
+          %1 = stablehlo.reshape %a : (tensor<4xf32>) -> tensor<4xf32>
+          stablehlo.return %1 : tensor<4xf32>
+        }, {
+          stablehlo.return %a : tensor<4xf32>
+        }) : (tensor<i1>) -> tensor<4xf32>
+        return %0 : tensor<4xf32>
+      }""")
+    assert result.counters == {"branches-agree": 1, "reshape-nothing": 1}
+    assert result.text.rstrip().endswith("return %arg1 : tensor<4xf32>\n  }\n}")  # The op itself is for dead-ops.
+
+
+def test_a_loop_whose_condition_is_always_true_stays(optimize: Any) -> None:
+    """Nothing that ends can tell, so the text does."""
+    result = optimize(Simplify(), """
+      func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {
+        %0 = stablehlo.while(%x = %a) : tensor<4xf32>
+        cond {
+          %p = stablehlo.constant dense<true> : tensor<i1>
+          stablehlo.return %p : tensor<i1>
+        } do {
+          %1 = stablehlo.sine %x : tensor<4xf32>
+          stablehlo.return %1 : tensor<4xf32>
+        }
+        return %0 : tensor<4xf32>
+      }""")
+    assert result.counters == {} and "stablehlo.while" in result.text
+
+
+@pytest.mark.parametrize("direction", ["EQ", "NE", "LT", "LE", "GT", "GE"])
+def test_an_integer_compared_with_itself(optimize: Any, direction: str) -> None:
+    result = optimize(Simplify(), f"""
+      func.func @main(%a: tensor<4xi32>) -> tensor<4xi1> {{
+        %0 = stablehlo.compare {direction}, %a, %a : (tensor<4xi32>, tensor<4xi32>) -> tensor<4xi1>
+        return %0 : tensor<4xi1>
+      }}""")
+    assert f"dense<{str(direction in ('EQ', 'LE', 'GE')).lower()}>" in result.text
+    assert "compare" not in result.text
+
+
+@pytest.mark.parametrize("op", [
+    "transpose %a, dims = [1, 0] : (tensor<4x4xf32>) -> tensor<4x4xf32>",
+    "broadcast_in_dim %a, dims = [1, 0] : (tensor<4x4xf32>) -> tensor<4x4xf32>",
+])
+def test_moving_the_dimensions_of_a_square_is_something(optimize: Any, op: str) -> None:
+    square = "tensor<4x4xf32>"
+    text = f"func.func @main(%a: {square}) -> {square} {{ %0 = stablehlo.{op} return %0 : {square} }}"
+    result = optimize(Simplify(), text)
+    assert op.split()[0] in result.text and "dims = [1, 0]" in result.text

@@ -65,6 +65,11 @@ def annotate_anything(program: Program, mesh: Mesh, seed: int) -> None:
     How many of each is random too: some programs get one annotation, some nearly as many as they have values.
     """
     add_mesh(program, mesh)
+    annotate_values(program, mesh, seed)
+
+
+def annotate_values(program: Program, mesh: Mesh, seed: int) -> None:
+    """As `annotate_anything`, for a program that has ``mesh`` already, under the name ``mesh``."""
     choose = random.Random(seed)
     function = find_entry(program)
     density = choose.choice((0.1, 0.4, 0.9))

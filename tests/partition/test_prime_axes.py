@@ -80,3 +80,15 @@ def test_parts_that_cannot_coexist_are_refused_by_name() -> None:
     both = MODULE.replace('{"y":(1)2}, {"x"}', '{"x":(1)4}, {}')
     with pytest.raises(UserError, match=r'sub-axis "x":\(1\)'):
         factor_axes(read.parse(both).module)
+
+
+def test_a_priority_goes_with_the_axis_of_size_one_that_it_was_given_to() -> None:
+    """Shardy refuses one on a dimension that is closed and whole."""
+    program = read.parse('''
+sdy.mesh @mesh = <["x"=1, "y"=4]>
+func.func @main(%a: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}p1, {"y"}p2]>}) -> tensor<8x8xf32> {
+  return %a : tensor<8x8xf32>
+}''')
+    factor_axes(program.module)
+    text = write.to_text(read.parse(write.to_text(program.module)).module)
+    assert "[{}, {" in text and "}p2]" in text and "p1" not in text

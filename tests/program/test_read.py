@@ -194,3 +194,12 @@ def test_errors_about_an_op_name_the_model_source_if_that_is_known() -> None:
 
 def test_errors_about_the_program_name_its_file() -> None:
     assert parse(TEXT, "model.mlir").error("too long").render() == "model.mlir: error: too long"
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_a_binary_module_whose_names_are_no_text(portable: bool) -> None:
+    module = parse("func.func private @other() { return } func.func @main() { return }").module
+    data = (to_portable if portable else to_bytecode)(module)
+    assert b"other" in data
+    with pytest.raises(UserError, match="the name of a function or mesh is not UTF-8"):
+        parse(data.replace(b"other", b"\xff\xfeher"))

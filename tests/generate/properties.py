@@ -1,0 +1,217 @@
+"""What must hold of every program: each function raises `Broken` where it does not.
+
+The fuzzer (``benchmarks/fuzz.py``) checks all of these for many seeds, the tests for a few.
+"""
+
+from __future__ import annotations
+
+import difflib
+import random
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from passes.execute.arrays import same_bits
+from passes.execute.compare import BIT_EQUAL
+from passes.execute.distance import is_float
+from passes.execute.executor import Executor
+from passes.execute.inputs import make
+from passes.execute.verify import verify
+from passes.optimize.cse import Cse
+from passes.optimize.dead_ops import DeadOps
+from passes.optimize.function_signatures import FunctionSignatures
+from passes.optimize.inline import Inline
+from passes.optimize.optimize import Optimize
+from passes.optimize.simplify import Simplify
+from passes.partition.partition import partition
+from passes.pipeline.base import Counters, Pass
+from passes.program import purity
+from passes.program.entry import arguments, find_entry, results
+from passes.program.read import Program, parse
+from passes.program.walk import operations
+from passes.program.write import to_bytecode, to_portable, to_text
+from passes.sharding.propagate import PropagateOptions, propagate
+from tests.generate import edits
+from tests.generate.program import Generated
+from tests.partition.random_shardings import annotate_values
+
+INTERPRETER = Executor("interpreter", isolated=False)
+
+PASSES: tuple[Pass, ...] = (
+    Cse(), Cse(sunk_constants="merge"), DeadOps(), FunctionSignatures(), Inline("trivial"),
+    Inline("once"), Inline("all"), Simplify(), Optimize(), Optimize(inline="all"),
+)
+
+
+class Broken(AssertionError):
+    """A property does not hold; the text says which, and of what."""
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise Broken(what)
+
+
+def _same(one: str, other: str, what: str) -> None:
+    lines = difflib.unified_diff(one.splitlines(), other.splitlines(), lineterm="", n=0)
+    _require(one == other, f"{what}:\n" + "\n".join(lines))
+
+
+def size(program: Program) -> int:
+    return len(operations(program.module))
+
+
+def changed(own: Pass, text: str) -> Program:
+    """What ``own`` makes of ``text``, verified; a second run must find nothing to do, and nothing may grow."""
+    program = parse(text)
+    before = size(program)
+    _run(own, program)
+    after = to_text(program.module)
+    # Single passes may add constants, whose users' old operands dead-ops takes out; inlining is asked for.
+    grows = not isinstance(own, (Cse, DeadOps)) and own != Optimize()
+    _require(grows or size(program) <= before, f"{own.name} made {size(program)} ops of {before}")
+    again = parse(after)
+    _run(own, again)
+    _same(after, to_text(again.module), f"{own.name} run again changed more")
+    return program
+
+
+def _run(own: Pass, program: Program) -> None:
+    own.run(program.module.operation, Counters(own.statistics))
+    _require(program.module.operation.verify(), f"{own.name} left an invalid module")
+
+
+Arrays = Sequence[np.ndarray[Any, Any]]
+
+
+def same_results(program: Program, inputs: Arrays, expected: Arrays, who: str) -> None:
+    got = INTERPRETER.run_global(program, list(inputs))
+    for index, (want, have) in enumerate(zip(expected, got, strict=True)):
+        _require(same_bits(_one_nan(want), _one_nan(have)), f"{who} changed result {index}:\n{want}\nbecame\n{have}")
+
+
+def _one_nan(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """``array`` with one NaN for all: what sign an operation gives it is not defined."""
+    if not is_float(array.dtype):
+        return array
+    return np.where(np.isnan(array), np.array(np.nan).astype(array.dtype), array)
+
+
+def optimizes(generated: Generated, seed: int) -> None:
+    """Every pass, and passes in any order, keep every bit; and what `edits` does is undone."""
+    choose = random.Random(f"optimize {seed}")
+    text = to_text(parse(generated.text).module)
+    original = parse(text)
+    optimized = changed(Optimize(), text)
+    undoes(generated, text, choose)
+    inputs = make(original, choose.choice(("exact", "normal", "special")), seed).arrays
+    expected = INTERPRETER.run_global(original, inputs)
+    same_results(optimized, inputs, expected, "optimize")
+    row = choose.sample(PASSES, choose.randint(1, 4))
+    passed = text
+    for own in row:
+        passed = to_text(changed(own, passed).module)
+    same_results(parse(passed), inputs, expected, " then ".join(str(own) for own in row))
+
+
+def undoes(generated: Generated, text: str, choose: random.Random) -> None:
+    """Passes undo what `edits` does to the program."""
+    _same(to_text(changed(DeadOps(), text).module), to_text(changed(DeadOps(), generated.deader).module),
+          "dead-ops left ops that nothing needs")
+    doubled = parse(text)
+    edits.duplicate_ops(doubled, choose)
+    merged = size(changed(Cse(), text))
+    again = size(changed(Cse(), to_text(doubled.module)))
+    _require(again == merged, f"cse left {again} ops where duplicates were added, {merged} without")
+    renamed = to_text(changed(Optimize(), edits.renamed_functions(text)).module)
+    plain = to_text(changed(Optimize(), text).module)
+    _same("\n".join(_without_names(plain)), "\n".join(_without_names(renamed)), "optimize depends on names")
+    program = parse(text)
+    function = find_entry(program)
+    wrapped = edits.wrapped(text, *([str(v.type) for v in part(function)] for part in (arguments, results)))
+    whole = Optimize(inline="all")
+    inside, outside = size(changed(whole, wrapped)), size(changed(whole, text))
+    _require(inside == outside, f"optimize leaves {inside} ops where main is called, {outside} where it is not")
+
+
+def _without_names(text: str) -> list[str]:
+    """The lines in the order of their text, with all functions called the same."""
+    return sorted(re.sub(r"@[fh]\d+(_\d+)?", "@f", line) for line in text.splitlines())
+
+
+def round_trips(text: str) -> None:
+    """Printing, bytecode and, but for what it cannot hold, the portable artifact bring back the module."""
+    first = to_text(parse(text).module)
+    _require(to_text(parse(first).module) == first, "the text read back is another module")
+    _require(to_text(parse(to_bytecode(parse(first).module)).module) == first, "bytecode read back is another module")
+    _require(size(parse(to_portable(parse(first).module))) == size(parse(first)),
+             "the portable artifact read back is another module")
+
+
+def partitions(generated: Generated, seed: int) -> None:
+    """Propagation is idempotent, and the per-device program computes the same bits, on equal meshes too."""
+    assert generated.mesh is not None
+    choose = random.Random(f"partition {seed}")
+    program = parse(generated.text)
+    annotate_values(program, generated.mesh, choose.randrange(1 << 30))
+    text = to_text(program.module)
+    round_trips(text)
+    same_when_partitioned(text, generated.plain, seed)
+    propagates(text)
+    if choose.random() < 0.15:
+        replicates(generated, seed)
+    for edit in EDITS:
+        other = edit(text) if choose.random() < 0.15 else None
+        if other is not None:
+            same_when_partitioned(other, generated.plain, seed)
+
+
+EDITS: tuple[Callable[[str], str | None], ...] = (
+    edits.with_axis_of_one, edits.with_split_axis, edits.with_permuted_devices,
+)
+
+
+def replicates(generated: Generated, seed: int) -> None:
+    """Where nothing is annotated, every device computes all, and nobody talks."""
+    program = parse(generated.plain)
+    report = partition(program)
+    talk = [op.name for op in operations(program.module) if op.name in purity.COLLECTIVES]
+    _require(not talk, f"nothing is annotated, and there are {talk}")
+    _require(all(entry.sharding.is_replicated for entry in report.side_table.arguments), "arguments are split")
+    same_when_partitioned(generated.plain, generated.plain, seed)
+
+
+def propagates(text: str) -> None:
+    """A propagated program propagated again has the same shardings; values without one are replicated."""
+    once, found = text, []
+    for _ in range(2):
+        program = parse(once)
+        propagate(program, options=PropagateOptions(reshards=False))
+        once = to_text(program.module)
+        found.append("\n".join(_shardings(program)))
+    _same(*found, "propagated again it changed")
+
+
+_CONSTANTS = ("stablehlo.constant", "stablehlo.broadcast_in_dim", "stablehlo.iota")
+
+
+def _shardings(program: Program) -> list[str]:
+    """How the results of ops are split, in order, without constants, which may come once or once for each user."""
+    found = []
+    for op in operations(program.module):
+        if "sdy.sharding" in op.attributes and op.name not in _CONSTANTS:
+            text = str(op.attributes["sdy.sharding"])
+            if '{"' in text:
+                found.append(f"{op.name} {text}")
+    return found
+
+
+def same_when_partitioned(text: str, plain: str, seed: int) -> None:
+    """Partitioned and executed on virtual devices, ``text`` returns the bits that ``plain`` does on one."""
+    program = parse(text)
+    report = partition(program)
+    found = verify(parse(plain), program, report.side_table, inputs="exact", seed=seed, level=BIT_EQUAL,
+                   executor=INTERPRETER)
+    _require(found.ok, " | ".join(found.lines()))
