@@ -20,8 +20,9 @@ from passes.pipeline.lifetime import die_with_parent
 from passes.pipeline.options import RunOptions
 from passes.program.write import to_bytecode, to_text
 
-# Passes after which a constant may hold fewer bytes than it has elements (i64 data in a constant of i32, jaxlib 0.10.2).
-# Whoever reads one reads beyond its end and dies, so what they leave is printed once here, where that does no harm.
+# Passes after which a constant may hold fewer bytes than it has elements (seen at gathers with i32 indices, jaxlib
+# 0.10.2). Whoever reads one reads beyond its end and dies, so what they leave is printed once here, where that does no
+# harm.
 _LEAVE_BROKEN_CONSTANTS = ("sdy-convert-global-to-local",)
 
 
