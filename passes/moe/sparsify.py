@@ -112,8 +112,8 @@ func.func @main(%arg0: tensor<5x4xf32>, %arg1: tensor<3x4x6xf32>, %arg2: tensor<
   %15 = stablehlo.reduce(%14 init: %c_0) applies stablehlo.or across dimensions = [1] : (tensor<5x2x3xi1>,
     tensor<i1>) -> tensor<5x3xi1>
   %16 = stablehlo.convert %15 : (tensor<5x3xi1>) -> tensor<5x3xf32>
-  %17 = stablehlo.reshape %arg1 : (tensor<3x4x6xf32>) -> tensor<1x3x4x6xf32>
   %18 = stablehlo.reshape %16 : (tensor<5x3xf32>) -> tensor<1x5x1x3xf32>
+  %17 = stablehlo.reshape %arg1 : (tensor<3x4x6xf32>) -> tensor<1x3x4x6xf32>
   %19 = stablehlo.composite "shlo.moe.sparse_matmul" %10#0, %17, %18 {composite_attributes = {is_input_a_sparse =
     false, is_input_b_sparse = true, nnz = 0 : i64}, decomposition = @sparse_matmul, sdy.sharding_rule =
       #sdy.op_sharding_rule<([i, j, k, l], [m, n, l, o], [i, j, p, n])->([i, j, q, n, k, o]) {i=1, j=5, k=1, l=4,

@@ -70,13 +70,16 @@ def _invariant_carries(site: Site) -> Any | None:
     if site.sweep.annotated or site.carries_more:
         return None
     condition, body = (region.blocks[0] for region in site.op.regions)
-    returned = list(terminator(body).operands)
-    changed = False
-    for index, value in enumerate(site.operands):
-        argument, result = body.arguments[index], site.op.results[index]
-        if returned[index] in (argument, value) and value.type == result.type:
-            for same in (condition.arguments[index], argument, result):
-                changed = _use_instead(same, value) or changed
+    changed, again = False, True
+    # A carry that takes over another one's value is found once that one is.
+    while again:
+        again, returned = False, list(terminator(body).operands)
+        for index, value in enumerate(site.operands):
+            argument, result = body.arguments[index], site.op.results[index]
+            if returned[index] in (argument, value) and value.type == result.type:
+                for same in (condition.arguments[index], argument, result):
+                    again = _use_instead(same, value) or again
+        changed = changed or again
     return changed or None
 
 
