@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
+from passes.program.attributes import integer, integers, pairs
 
 
 @dataclass(frozen=True)
@@ -201,21 +202,3 @@ RULES: dict[str, Callable[[Any], Work]] = {
     "stablehlo.sort": sort,
     "stablehlo.triangular_solve": triangular_solve,
 }
-
-
-def integer(op: Any, name: str) -> int:
-    """An integer attribute."""
-    return int(_mlir.ir.IntegerAttr(op.attributes[name]).value)
-
-
-def integers(op: Any, name: str) -> list[int]:
-    """A list attribute; empty if the op has none."""
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[name])) if name in op.attributes else []
-
-
-def pairs(op: Any, name: str, rank: int) -> list[tuple[int, int]]:
-    """A matrix of two columns; zeros if the op has none."""
-    if name not in op.attributes:
-        return [(0, 0)] * rank
-    flat = list(_mlir.ir.DenseIntElementsAttr(op.attributes[name]))
-    return list(zip(flat[::2], flat[1::2], strict=True))

@@ -11,11 +11,6 @@ from passes import _mlir
 from passes.program.types import shape_of, splat
 
 
-def integer(op: Any, name: str) -> int:
-    """The integer attribute ``name`` of ``op``."""
-    return int(_mlir.ir.IntegerAttr(op.attributes[name]).value)
-
-
 def replica_groups(op: Any, devices: int) -> list[list[int]]:
     """Replica groups without the -1 that pad groups of unequal size; no groups are one group of all."""
     attribute = _mlir.ir.DenseIntElementsAttr(op.attributes["replica_groups"])

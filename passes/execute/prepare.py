@@ -13,7 +13,8 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import UserError
-from passes.execute.moves import concatenate, create, integer, part, reduced, replica_groups, reshape, retyped
+from passes.execute.moves import concatenate, create, part, reduced, replica_groups, reshape, retyped
+from passes.program.attributes import integer
 from passes.program.entry import find_entry, functions, symbol_name
 from passes.program.read import Program
 from passes.program.types import i64_attr, shape_of

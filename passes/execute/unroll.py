@@ -17,7 +17,8 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import UserError
-from passes.execute.moves import concatenate, constant, integer, part, redirect, reduced, replica_groups, zeros
+from passes.execute.moves import concatenate, constant, part, redirect, reduced, replica_groups, zeros
+from passes.program.attributes import integer
 from passes.program.entry import functions, symbol_name
 
 # A value of the per-device program on one device -> its copy.

@@ -19,7 +19,6 @@ from passes.moe.roles import (
     Roles,
     behind,
     dot_of,
-    ints,
     is_splat,
     owner,
     through_broadcast,
@@ -27,6 +26,7 @@ from passes.moe.roles import (
     through_transpose,
     tokens,
 )
+from passes.program.attributes import integers
 from passes.program.types import shape_of
 
 
@@ -70,7 +70,7 @@ def copy_of(gather: Any) -> Copy | None:
         return None
     if list(numbers.operand_batching_dims) or len(sizes) not in (2, 3) or numbers.index_vector_dim < len(indices) - 1:
         return None
-    if ints(gather, "slice_sizes") != [1, *sizes[1:]]:
+    if integers(gather, "slice_sizes") != [1, *sizes[1:]]:
         return None
     offsets, names, own = list(numbers.offset_dims), iter(tokens(len(indices))), iter(range(1, len(sizes)))
     rank = gather.results[0].type.rank
@@ -100,7 +100,7 @@ def _same_elements(value: Any) -> Any:
     """What ``value`` is a reshape of."""
     while (op := owner(value)) is not None:
         if op.name == "stablehlo.broadcast_in_dim":
-            dims = ints(op, "broadcast_dimensions")
+            dims = integers(op, "broadcast_dimensions")
             if dims != sorted(dims) or math.prod(shape_of(value)) != math.prod(shape_of(op.operands[0])):
                 break
         elif op.name != "stablehlo.reshape":
@@ -216,7 +216,7 @@ def _joined_copies(reshape: Any, dim: int) -> int:
     (first, last), small = (starts[-1], starts[-1]), shape_of(op.operands[0])
     while last < len(before) and math.prod(before[first:last]) < after[dim]:
         last += 1
-    own = {d for i, d in enumerate(ints(op, "broadcast_dimensions")) if small[i] == before[d]}
+    own = {d for i, d in enumerate(integers(op, "broadcast_dimensions")) if small[i] == before[d]}
     count = 1
     for d in reversed(range(first, last)):
         if d in own:

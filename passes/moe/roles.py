@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
+from passes.program.attributes import integers
 from passes.program.types import shape_of
 
 # For each dimension: "e" (experts), "t0", "t1", ... (tokens, of a batch and of a sequence, say), "k" (slots of a
@@ -25,22 +26,17 @@ def owner(value: Any) -> Any:
     return None if isinstance(value.owner, _mlir.ir.Block) else value.owner.operation
 
 
-def ints(op: Any, key: str) -> list[int]:
-    """An attribute that is a list of numbers."""
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[key]))
-
-
 def through_broadcast(op: Any, roles: Roles) -> Roles:
     """The roles of the operand of a ``broadcast_in_dim``: a dimension that is stretched has none."""
     small, large = shape_of(op.operands[0]), shape_of(op.results[0])
-    dims = ints(op, "broadcast_dimensions")
+    dims = integers(op, "broadcast_dimensions")
     return tuple(roles[d] if small[i] == large[d] else NONE for i, d in enumerate(dims))
 
 
 def through_transpose(op: Any, roles: Roles) -> Roles:
     """The roles of the operand of a ``transpose``."""
     found = [NONE] * len(roles)
-    for i, d in enumerate(ints(op, "permutation")):
+    for i, d in enumerate(integers(op, "permutation")):
         found[d] = roles[i]
     return tuple(found)
 
@@ -117,7 +113,7 @@ def reducing(op: Any, kind: str) -> int | None:
     if op.name != "stablehlo.reduce" or len(op.results) != 1 or not is_zero(op.operands[1]):
         return None
     inside = [view.operation.name for view in op.regions[0].blocks[0]]
-    dims = ints(op, "dimensions")
+    dims = integers(op, "dimensions")
     return dims[0] if inside == [kind, "stablehlo.return"] and len(dims) == 1 else None
 
 

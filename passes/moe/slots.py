@@ -31,7 +31,6 @@ from passes.moe.roles import (
     NONE,
     Roles,
     behind,
-    ints,
     owner,
     reducing,
     splat_of,
@@ -40,6 +39,7 @@ from passes.moe.roles import (
     through_transpose,
 )
 from passes.pipeline.base import Counters
+from passes.program.attributes import integers
 from passes.program.types import shape_of
 from passes.program.walk import named
 
@@ -132,7 +132,7 @@ def _slice(op: Any, roles: Roles) -> _Operands | None:
 
 
 def _pad(op: Any, roles: Roles) -> _Operands | None:
-    edges = zip(roles, *(ints(op, key) for key in ("edge_padding_low", "edge_padding_high", "interior_padding")),
+    edges = zip(roles, *(integers(op, key) for key in ("edge_padding_low", "edge_padding_high", "interior_padding")),
                 strict=True)
     is_whole = not any(role and any(padding) for role, *padding in edges)
     return [(op.operands[0], roles), (op.operands[1], ())] if is_whole else None
@@ -378,13 +378,13 @@ class _Rewriting:
 
     def _broadcast(self, make: Maker, value: Any, op: Any) -> Any:
         x, before, after = self._moved(value)
-        dims = ints(op, "broadcast_dimensions")
+        dims = integers(op, "broadcast_dimensions")
         shape = self._shape(value, self.region.roles[value])
         return make.broadcast(x, shape, [0, 1, *(2 + after.index(dims[d]) for d in before)])
 
     def _transpose(self, make: Maker, value: Any, op: Any) -> Any:
         x, before, after = self._moved(value)
-        order = ints(op, "permutation")
+        order = integers(op, "permutation")
         return make.transpose(x, [0, 1, *(2 + before.index(order[d]) for d in after)])
 
     def _reshape(self, make: Maker, value: Any, op: Any) -> Any:
@@ -393,19 +393,19 @@ class _Rewriting:
     def _slice(self, make: Maker, value: Any, op: Any) -> Any:
         x, own, _ = self._moved(value)
         whole = {"start_indices": (0, 0), "limit_indices": shape_of(x)[:2], "strides": (1, 1)}
-        numbers = {key: make.ints([*two, *(ints(op, key)[d] for d in own)]) for key, two in whole.items()}
+        numbers = {key: make.ints([*two, *(integers(op, key)[d] for d in own)]) for key, two in whole.items()}
         return make.op("slice", [x], self._shape(value, self.region.roles[value]), value.type.element_type, **numbers)
 
     def _pad(self, make: Maker, value: Any, op: Any) -> Any:
         x, own, _ = self._moved(value)
         keys = ("edge_padding_low", "edge_padding_high", "interior_padding")
-        numbers = {key: make.ints([0, 0, *(ints(op, key)[d] for d in own)]) for key in keys}
+        numbers = {key: make.ints([0, 0, *(integers(op, key)[d] for d in own)]) for key in keys}
         shape = self._shape(value, self.region.roles[value])
         return make.op("pad", [x, op.operands[1]], shape, value.type.element_type, **numbers)
 
     def _reduce(self, make: Maker, value: Any, op: Any) -> Any:
         x, before, _ = self._moved(value)
-        return make.reduce("add", x, 2 + before.index(ints(op, "dimensions")[0]))
+        return make.reduce("add", x, 2 + before.index(integers(op, "dimensions")[0]))
 
     def _by_slots(self, make: Maker, value: Any) -> Any:
         """``value`` as it was, from the slots that a combine returns."""

@@ -22,6 +22,7 @@ from passes.partition.groups import blocks, group_key, is_plain, is_used_once
 from passes.pipeline.base import Counters, Pass, Statistic
 from passes.pipeline.collection import uncollected
 from passes.program import purity
+from passes.program.attributes import integer
 from passes.program.types import i64_attr, shape_of
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class _Sweep:
         cut = self._part(op, gather)
         if cut is None:
             return None
-        source, dim = gather.operands[0], _integer(gather, "all_gather_dim")
+        source, dim = gather.operands[0], integer(gather, "all_gather_dim")
         if cut == dim:
             self._counters.add("cancelled")
             return source
@@ -148,7 +149,7 @@ class _Sweep:
         same = is_plain(op) and is_plain(scatter) and group_key(op) == group_key(scatter)
         if not same or not is_used_once(scatter):
             return None
-        if _integer(op, "all_gather_dim") != _integer(scatter, "scatter_dimension"):
+        if integer(op, "all_gather_dim") != integer(scatter, "scatter_dimension"):
             return None
         self._counters.add("reduced")
         return _reduction("stablehlo.all_reduce", op, scatter, {})
@@ -156,7 +157,7 @@ class _Sweep:
     def gathered_part(self, op: Any, part: Any) -> Any | None:
         """An all_gather of parts of one value."""
         source = part.operands[0]
-        if not is_plain(op) or self._part(part, op) != _integer(op, "all_gather_dim"):
+        if not is_plain(op) or self._part(part, op) != integer(op, "all_gather_dim"):
             return None
         if source.type != op.results[0].type or not self._is_uniform(source, op):
             return None
@@ -276,8 +277,3 @@ def _reduction(name: str, op: Any, like: Any, more: dict[str, Any]) -> Any:
     )
     like.regions[0].blocks[0].append_to(new.regions[0])
     return new.results[0]
-
-
-def _integer(op: Any, name: str) -> int:
-    return int(_mlir.ir.IntegerAttr(op.attributes[name]).value)
-

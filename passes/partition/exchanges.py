@@ -17,10 +17,11 @@ from passes import _mlir
 from passes.partition import constants
 from passes.partition.planned import SUM
 from passes.partition.shardings import ShardingMap
+from passes.program.attributes import integers
 from passes.program.types import byte_size, shape_of
 from passes.sharding.reducers import combines_across_shards, reducer
 from passes.sharding.sharding_rule import Rule
-from passes.sharding.windows import integers, of_convolution, of_reduction
+from passes.sharding.windows import of_convolution, of_reduction
 
 # The number of an operand or result, and one of its dimensions.
 Place = tuple[int, int]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from passes import _mlir
 from passes.partition.building import Builder
 from passes.partition.trace import MARKS
+from passes.program.attributes import integers
 from passes.program.types import shape_of
 from passes.sharding.reducers import selection
 
@@ -33,7 +34,7 @@ _I32_SIZES = 2**31
 
 def gather_problem(localizer: Localizer, op: Any) -> str:
     """Why a planned gather cannot be lowered: a split operand dimension that slices take in part, with no index."""
-    shape, sizes, numbers = shape_of(op.operands[0]), _ints(op, "slice_sizes"), _gather_numbers(op)
+    shape, sizes, numbers = shape_of(op.operands[0]), integers(op, "slice_sizes"), _gather_numbers(op)
     for dim, axes in enumerate(localizer.shardings.dims(op.operands[0])):
         if axes and dim not in numbers.operand_batching_dims and sizes[dim] != shape[dim]:
             if dim not in numbers.collapsed_slice_dims or dim not in numbers.start_index_map:
@@ -45,7 +46,7 @@ def gather_problem(localizer: Localizer, op: Any) -> str:
 
 def gather_lower(localizer: Localizer, op: Any) -> None:
     """gather: slices take the local size of a split operand dimension; indexed ones yield what the device holds."""
-    numbers, sizes, local = _gather_numbers(op), _ints(op, "slice_sizes"), shape_of(op.operands[0])
+    numbers, sizes, local = _gather_numbers(op), integers(op, "slice_sizes"), shape_of(op.operands[0])
     dims = localizer.shardings.dims(op.operands[0])
     picked = {}
     for dim, axes in enumerate(dims):
@@ -285,10 +286,6 @@ def _count(axes: Axes) -> int:
     for axis in axes:
         count *= axis.size
     return count
-
-
-def _ints(op: Any, key: str) -> list[int]:
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[key]))
 
 
 def _i64s(values: list[int]) -> Any:

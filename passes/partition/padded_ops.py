@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from passes import _mlir
+from passes.program.attributes import integers, set_integers
 from passes.program.types import tensor_type
 from passes.sharding.op_rule_table import DEFAULT_POLICY, MISSING, POLICIES, Support
 from passes.sharding.op_rules import RULE
@@ -205,7 +206,7 @@ def _gather(op: Any, rule: Rule, factor: int) -> Masks | None:
 
 def _gather_adjust(op: Any, rule: Rule, sizes: Sizes, create: Create) -> None:
     """Slices take a padded window whole; indices clamp to the true size of a padded dimension that is indexed."""
-    slice_sizes = _ints(op, "slice_sizes")
+    slice_sizes = integers(op, "slice_sizes")
     numbers = _mlir.stablehlo.GatherDimensionNumbers(op.attributes["dimension_numbers"])
     true = [rule.sizes[factors[0]] if factors and factors[0] in sizes else size
             for factors, size in zip(rule.operands[0], op.operands[0].type.shape, strict=True)]
@@ -215,7 +216,7 @@ def _gather_adjust(op: Any, rule: Rule, sizes: Sizes, create: Create) -> None:
     for dim, factors in enumerate(rule.operands[0]):
         if slice_sizes[dim] > 1 and factors and factors[0] in sizes:
             slice_sizes[dim] = sizes[factors[0]]
-    _set_ints(op, "slice_sizes", slice_sizes)
+    set_integers(op, "slice_sizes", slice_sizes)
 
 
 def _clamped(indices: Any, bounds: list[int], dim: int, create: Create) -> Any:
@@ -267,11 +268,11 @@ def _broadcast_sizes(op: Any, rule: Rule, sizes: Sizes, create: Create) -> None:
 
 def _resize_list(op: Any, key: str, rule: Rule, sizes: Sizes) -> None:
     """Gives the entries for padded dimensions of the result their padded size."""
-    values = _ints(op, key)
+    values = integers(op, key)
     for dim, factors in enumerate(rule.results[0][: len(values)]):
         if factors and factors[0] in sizes:
             values[dim] = sizes[factors[0]]
-    _set_ints(op, key, values)
+    set_integers(op, key, values)
 
 
 def _constant(op: Any, rule: Rule, factor: int) -> Masks | None:
@@ -292,14 +293,6 @@ def _value(op: Any) -> Any:
         return _mlir.ir.DenseElementsAttr(op.attributes["value"])
     except (TypeError, ValueError):
         return None
-
-
-def _ints(op: Any, key: str) -> list[int]:
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[key]))
-
-
-def _set_ints(op: Any, key: str, values: list[int]) -> None:
-    op.attributes[key] = _mlir.ir.DenseI64ArrayAttr.get(values, _mlir.context())
 
 
 _PLAIN = (

@@ -13,12 +13,12 @@ from typing import Any
 
 from passes import _mlir
 from passes.partition.shardings import ShardingMap
+from passes.program.attributes import integers
 from passes.program.types import byte_size, shape_of, tensor_type
 from passes.program.walk import named
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import RULE
 from passes.sharding.reducers import selection
-from passes.sharding.windows import integers
 
 _SLICE, _JOINED = "stablehlo.slice", "stablehlo.concatenate"
 # What only slices have; everything else, shardings and numbers too, goes to the op that takes its place.

@@ -21,11 +21,11 @@ from typing import Any
 
 from passes import _mlir
 from passes.partition import constants
+from passes.program.attributes import integers
 from passes.program.read import Program
 from passes.program.types import i64_attr, shape_of, tensor_type
 from passes.program.walk import named
 from passes.sharding.op_rules import RULE
-from passes.sharding.windows import integers
 
 _SLICE, _CONCATENATE = "stablehlo.slice", "stablehlo.concatenate"
 

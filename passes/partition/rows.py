@@ -17,6 +17,7 @@ from passes.partition import argreduce, composites, constants, indexed, manual, 
 from passes.partition.shardings import MANUAL
 from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import stand_for
+from passes.program.attributes import integers, set_integers
 from passes.program.types import shape_of
 from passes.sharding.reducers import NEUTRAL, reducer
 
@@ -88,7 +89,7 @@ def _reduced_at_once(localizer: Localizer, op: Any) -> str:
 def broadcast_lower(localizer: Localizer, op: Any) -> None:
     """broadcast: the sizes of the dimensions it makes are the local ones."""
     localizer.in_place(op)
-    _set_ints(op, "broadcast_sizes", shape_of(op.results[0])[: len(_ints(op, "broadcast_sizes"))])
+    set_integers(op, "broadcast_sizes", shape_of(op.results[0])[: len(integers(op, "broadcast_sizes"))])
 
 
 def scatter_lower(localizer: Localizer, op: Any) -> None:
@@ -240,14 +241,6 @@ def barrier_lower(localizer: Localizer, op: Any) -> None:
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------------
-
-
-def _ints(op: Any, key: str) -> list[int]:
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[key]))
-
-
-def _set_ints(op: Any, key: str, values: list[int]) -> None:
-    op.attributes[key] = _mlir.ir.DenseI64ArrayAttr.get(values, _mlir.context())
 
 
 def _nothing(localizer: Localizer, op: Any) -> str:

@@ -16,6 +16,7 @@ from passes.partition.geometry import padded, sliced
 from passes.partition.halo import Need, Side
 from passes.partition.rolls import Roll, only_rolled, rolled
 from passes.partition.trace import number_of
+from passes.program.attributes import integers
 from passes.program.types import shape_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def slice_lower(localizer: Localizer, op: Any) -> None:
     if (roll := rolled(op, whole)) is not None:
         _roll(localizer, op, roll)
         return
-    starts, limits, strides = (ints(op, key) for key in _SLICE)
+    starts, limits, strides = (integers(op, key) for key in _SLICE)
     source, local = op.operands[0], _local_shape(localizer, op)
     for dim in split_dims(localizer, op):
         at = side(localizer, op, dim)
@@ -87,7 +88,7 @@ def _roll(localizer: Localizer, op: Any, roll: Roll) -> None:
 
 def pad_guard(localizer: Localizer, op: Any) -> str:
     """pad: with elements between, every shard begins at the same place between two of them."""
-    low, high, interior = (ints(op, key) for key in _PAD)
+    low, high, interior = (integers(op, key) for key in _PAD)
     for dim in split_dims(localizer, op):
         part = shape_of(op.results[0])[dim] // side(localizer, op, dim).count
         if (low[dim], high[dim], interior[dim]) != (0, 0, 0) and padded(low[dim], interior[dim], part) is None:
@@ -97,7 +98,7 @@ def pad_guard(localizer: Localizer, op: Any) -> str:
 
 def pad_lower(localizer: Localizer, op: Any) -> None:
     """pad: each device fetches the elements in its part, with padding around them; interior padding is local."""
-    low, high, interior = (ints(op, key) for key in _PAD)
+    low, high, interior = (integers(op, key) for key in _PAD)
     source, local = op.operands[0], _local_shape(localizer, op)
     for dim in split_dims(localizer, op):
         if not (low[dim] or high[dim] or interior[dim]):
@@ -139,7 +140,7 @@ def concatenate_lower(localizer: Localizer, op: Any) -> None:
 
 def reverse_lower(localizer: Localizer, op: Any) -> None:
     """reverse: shards change places with those at the other end, and each is reversed."""
-    reversed_dims = ints(op, "dimensions")
+    reversed_dims = integers(op, "dimensions")
     for dim in split_dims(localizer, op):
         if dim in reversed_dims:
             take(localizer, op, 0, side(localizer, op, dim).mirror(op.operands[0]))
@@ -153,11 +154,6 @@ def take(localizer: Localizer, op: Any, number: int, value: Any) -> None:
     """Lets ``op`` read ``value``, which lies as its operand ``number`` does, instead of that."""
     localizer.shardings.record(value, localizer.shardings.attr(op.operands[number]))
     op.operands[number] = value
-
-
-def ints(op: Any, key: str) -> list[int]:
-    """The integers in an array attribute."""
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[key]))
 
 
 def _set(op: Any, keys: tuple[str, ...], values: tuple[list[int], ...]) -> None:

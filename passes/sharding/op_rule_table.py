@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
+from passes.program.attributes import integers
 from passes.sharding.reducers import NEUTRAL, chooses, combines_across_shards, reducer, reducers, selection
 from passes.sharding.sharding_rule import Mapping, Rule, elementwise, factors_at, replicated
-from passes.sharding.windows import integers, of_convolution, of_reduction
+from passes.sharding.windows import of_convolution, of_reduction
 
 
 @dataclass(frozen=True)

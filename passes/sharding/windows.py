@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
+from passes.program.attributes import booleans, integers, pairs
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def of_reduction(op: Any) -> list[Window]:
     strides, bases, dilations = (
         integers(op, key) or ones for key in ("window_strides", "base_dilations", "window_dilations")
     )
-    padding = _pairs(op, "padding", rank)
+    padding = pairs(op, "padding", rank)
     return [Window(sizes[d], strides[d], *padding[d], bases[d], dilations[d]) for d in range(rank)]
 
 
@@ -72,25 +73,9 @@ def of_convolution(op: Any) -> list[Spatial]:
     ones = [1] * rank
     keys = ("window_strides", "lhs_dilation", "rhs_dilation")
     strides, bases, dilations = (integers(op, key) or ones for key in keys)
-    reversal = _booleans(op, "window_reversal") or [False] * rank
-    padding = _pairs(op, "padding", rank)
+    reversal = booleans(op, "window_reversal") or [False] * rank
+    padding = pairs(op, "padding", rank)
     return [
         Spatial(*place, Window(sizes[place[1]], strides[d], *padding[d], bases[d], dilations[d], reversal[d]))
         for d, place in enumerate(places)
     ]
-
-
-def integers(op: Any, name: str) -> list[int]:
-    """The integers of the array attribute ``name``, none if it is not there."""
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[name])) if name in op.attributes else []
-
-
-def _booleans(op: Any, name: str) -> list[bool]:
-    return list(_mlir.ir.DenseBoolArrayAttr(op.attributes[name])) if name in op.attributes else []
-
-
-def _pairs(op: Any, name: str, rank: int) -> list[tuple[int, int]]:
-    if name not in op.attributes:
-        return [(0, 0)] * rank
-    flat = list(_mlir.ir.DenseIntElementsAttr(op.attributes[name]))
-    return list(zip(flat[::2], flat[1::2], strict=True))
