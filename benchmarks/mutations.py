@@ -438,7 +438,7 @@ COLLECTIVES = [
         ),
         (
             "a scatter along one dimension gathered along another",
-            'if _integer(op, "all_gather_dim") != _integer(scatter, "scatter_dimension"):',
+            'if integer(op, "all_gather_dim") != integer(scatter, "scatter_dimension"):',
             "if False:",
         ),
     ),
