@@ -193,8 +193,9 @@ def _partitions_to_replicas(program: Program, module: Any, *, in_order: bool) ->
                 del op.attributes["channel_handle"]
         elif op.name in _FLATTENED_IDS:
             _check_flattened(program, op)
-            if op.name in _ORDERED and not (in_order and _reduce_in_order(op)) and len(op.operands) > 1:
-                _without_channel(op)
+            if op.name in _ORDERED:
+                if not (in_order and _reduce_in_order(op)) and len(op.operands) > 1:
+                    _without_channel(op)
             elif has_fft and op.name == "stablehlo.all_gather":
                 _gather_rows(op)
         else:

@@ -31,6 +31,17 @@ func.func @main(%a: tensor<4x6x8xcomplex<f32>> {sdy.sharding = #sdy.sharding<@me
   %0 = stablehlo.fft %a, type = FFT, length = [8] : (tensor<4x6x8xcomplex<f32>>) -> tensor<4x6x8xcomplex<f32>>
   return %0 : tensor<4x6x8xcomplex<f32>>
 }""",
+    # The all_reduce was taken out of the program that runs, and looked at again for the fft's sake.
+    "a sum beside an fft": """
+sdy.mesh @mesh = <["x"=2]>
+func.func @main(%a: tensor<4x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}]>}, %b: tensor<8xcomplex<f32>>)
+    -> (tensor<8xf32>, tensor<8xcomplex<f32>>) {
+  %z = stablehlo.constant dense<0.0> : tensor<f32>
+  %0 = stablehlo.fft %b, type = FFT, length = [8] : (tensor<8xcomplex<f32>>) -> tensor<8xcomplex<f32>>
+  %1 = stablehlo.reduce(%a init: %z) applies stablehlo.add across dimensions = [0]
+      : (tensor<4x8xf32>, tensor<f32>) -> tensor<8xf32>
+  return %1, %0 : tensor<8xf32>, tensor<8xcomplex<f32>>
+}""",
     # The sizes of the new dimensions stayed global.
     "broadcast along a split dimension": """
 sdy.mesh @mesh = <["x"=2, "y"=3]>
