@@ -32,9 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.case_pool import GOOD, Case, add_options, run, serve  # noqa: E402
+from benchmarks.remembering import Remembering  # noqa: E402
 from passes.errors import UserError  # noqa: E402
 from passes.execute import prepare  # noqa: E402
-from passes.execute.executor import Executor  # noqa: E402
 from passes.execute.verify import verify  # noqa: E402
 from passes.execute.xla_analysis import buffers  # noqa: E402
 from passes.partition.partition import Report, partition  # noqa: E402
@@ -51,7 +51,7 @@ from tests.doubled import doubled  # noqa: E402
 from tests.partition.random_shardings import annotate_anything  # noqa: E402
 
 CORPUS = ROOT.parent / "shared" / "corpus"
-EXECUTOR = Executor(isolated=False)
+EXECUTOR = Remembering()
 GIGABYTE = 1 << 30
 # Arguments of more bytes than this are not executed.
 LARGE_BYTES = 4 * GIGABYTE

@@ -24,15 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.case_pool import GOOD, Case, add_options, run, serve  # noqa: E402
+from benchmarks.remembering import Remembering  # noqa: E402
 from passes.execute.compare import BIT_EQUAL  # noqa: E402
-from passes.execute.executor import Executor  # noqa: E402
 from passes.execute.verify import verify  # noqa: E402
 from passes.partition.rows import ROWS  # noqa: E402
 from passes.program import read  # noqa: E402
 from tests.partition.matrix import Cell, cells, only_zeros_differ, partitioned  # noqa: E402
 from tests.partition.variant_programs import ALL_PROGRAMS, ops_of  # noqa: E402
 
-EXECUTOR = Executor(isolated=False)
+EXECUTOR = Remembering()
 MOVES = ("all_gather", "all_to_all", "collective_permute")
 
 

@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.case_pool import Case, add_options, run, serve  # noqa: E402
+from benchmarks.remembering import Remembering  # noqa: E402
 from passes.errors import UserError  # noqa: E402
 from passes.execute.compare import BIT_EQUAL  # noqa: E402
-from passes.execute.executor import Executor  # noqa: E402
 from passes.execute.verify import verify  # noqa: E402
 from passes.partition.partition import partition  # noqa: E402
 from passes.program import read  # noqa: E402
@@ -56,7 +56,7 @@ SLOW = frozenset({"hk_mobilenetv1_fwd", "hk_resnet18_fwd", "jax_eigh_svd_tpu_qdw
 # overflows.
 LEFT_OUT = frozenset({"hk_resnet50_fwd", "jax_cg_gmres_bicgstab", "jax_symbolic_attn", "keras_mobilenetv3s_fwd",
                       "keras_resnet50_fwd", "resnet50"})
-EXECUTOR = Executor(isolated=False)
+EXECUTOR = Remembering()
 
 
 def models() -> dict[str, Path]:
