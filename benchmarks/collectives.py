@@ -20,7 +20,8 @@ from pathlib import Path
 from passes.errors import UserError
 from passes.execute import pjrt, prepare, xla_cpu
 from passes.execute.job import Kind
-from passes.partition.partition import Communication, partition
+from passes.partition.improve import Communication
+from passes.partition.partition import partition
 from passes.partition.summary import Traffic
 from passes.program import read
 from passes.program.read import Program

@@ -17,7 +17,8 @@ from itertools import pairwise
 from passes.moe.configuration import CONFIGURATIONS, Configuration
 from passes.moe.layers import Shape, module
 from passes.moe.sparsify import Sparsify, sparsify
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.pipeline import runner
 from passes.pipeline.base import Counters
 from passes.program.read import parse

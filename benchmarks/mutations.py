@@ -417,7 +417,7 @@ COLLECTIVES = [
         ("integer quotients are linear", "if divides and isinstance(", "if False and isinstance("),
         (
             "a product of two sums is linear",
-            "return op.name not in _PRODUCTS or _factor(op) == 1 - number",
+            "return name not in _PRODUCTS or _factor(op) == 1 - number",
             "return True",
         ),
         ("maxima are delayed", 'if not is_plain(op) or combiner(op) != "stablehlo.add":', "if not is_plain(op):"),

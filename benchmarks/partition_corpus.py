@@ -37,7 +37,8 @@ from passes.errors import UserError  # noqa: E402
 from passes.execute import prepare  # noqa: E402
 from passes.execute.verify import verify  # noqa: E402
 from passes.execute.xla_analysis import buffers  # noqa: E402
-from passes.partition.partition import Report, partition  # noqa: E402
+from passes.partition.partition import partition  # noqa: E402
+from passes.partition.report import Report  # noqa: E402
 from passes.partition.structure import check_structure  # noqa: E402
 from passes.program import read  # noqa: E402
 from passes.program.entry import arguments, find_entry  # noqa: E402

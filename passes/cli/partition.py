@@ -26,7 +26,7 @@ from passes.cli.shard import add_propagation, propagation_options
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
-    from passes.partition.partition import Report
+    from passes.partition.report import Report
     from passes.partition.side_table import Entry
     from passes.program.read import Program
     from passes.sharding.rules import Rules
@@ -115,8 +115,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) -> Report:
     from passes.partition.forms import keep_sdy, to_manual
+    from passes.partition.improve import Communication
     from passes.partition.pad_dimensions import Padding
-    from passes.partition.partition import Communication, partition
+    from passes.partition.partition import partition
 
     padding = Padding(arguments=args.pad_arguments)
     if rules is not None:

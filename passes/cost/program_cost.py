@@ -9,7 +9,8 @@ from passes import _mlir
 from passes.cost.device import Device
 from passes.cost.estimate import Estimate, estimate
 from passes.cost.graph import read_graph
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.pipeline import runner
 from passes.program import read, write
 from passes.program.read import Program

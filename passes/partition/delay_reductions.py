@@ -116,40 +116,42 @@ class _Block:
     def rewrite(self, block: Any) -> None:
         operations = [view.operation for view in block]
         names = [op.name for op in operations]
-        if sum(name in _REDUCTIONS for name in names) < 2:
+        reductions = [(op, name) for op, name in zip(operations, names, strict=True) if name in _REDUCTIONS]
+        if len(reductions) < 2:
             return
-        named = zip(operations, names, strict=True)
-        wanted = [(op, name) for op, name in named if name in _REDUCTIONS or name in _SUMS]
-        for op, name in reversed(wanted):
-            self._find_root(op, name)
-        for op, name in wanted:
-            if name in _REDUCTIONS:
-                self._count(op, name)
+        for op, _ in reductions:
+            self._find_root(op)
+        for op, name in reductions:
+            self._count(op, name)
         if all(total < 2 for total in self._totals.values()):
             return
-        for op, name in wanted:
+        for op, name in zip(operations, names, strict=True):
             if name in _REDUCTIONS:
                 self._start(op)
-            else:
+            elif name in _SUMS and op.results[0] in self._roots:
                 self._carry(op, name)
         for op in reversed(self._stale):
             self._counters.removed(op, "its sum is made before the reduction over devices")
             op.erase()
 
-    def _find_root(self, op: Any, name: str) -> None:
-        """The users of ``op`` come after it, so their roots are known."""
+    def _find_root(self, op: Any) -> None:
+        """Finds the root of the result of ``op``, and with it those of all values on the way there."""
         if len(op.results) != 1:
             return
+        chain: list[tuple[Any, str]] = []
         value = op.results[0]
-        self._roots[value] = value, True
-        use = _only_use(value)
-        if use is None or use.owner.name not in _SUMS or not _is_linear(use.owner, use.operand_number):
-            return
-        # A user in the region of another op has no root here.
-        above = self._roots.get(use.owner.results[0])
-        if above is not None and _OWN.issuperset(use.owner.attributes):
-            root, plain = above
-            self._roots[value] = root, plain and use.owner.name in _PLAIN
+        while value not in self._roots:
+            use = _only_use(value)
+            # A user in the region of another op has no root here.
+            if use is None or use.owner.operation.block != op.block or not is_linear(use.owner, use.operand_number):
+                self._roots[value] = value, True
+            else:
+                chain.append((value, use.owner.name))
+                value = use.owner.results[0]
+        root, plain = self._roots[value]
+        for below, name in reversed(chain):
+            plain = plain and name in _PLAIN
+            self._roots[below] = root, plain
 
     def _count(self, op: Any, name: str) -> None:
         if not is_plain(op) or combiner(op) != "stablehlo.add":
@@ -283,9 +285,12 @@ _PRODUCTS = frozenset({"stablehlo.multiply", "stablehlo.divide"})
 _SPREADS = frozenset({"stablehlo.broadcast_in_dim", "stablehlo.convert", "stablehlo.reshape", "stablehlo.transpose"})
 
 
-def _is_linear(op: Any, number: int) -> bool:
-    """Whether ``op`` is linear in its operand ``number``."""
-    return op.name not in _PRODUCTS or _factor(op) == 1 - number
+def is_linear(op: Any, number: int) -> bool:
+    """Whether ``op``, of which nothing more is said, is linear in its operand ``number``."""
+    name = op.name
+    if name not in _SUMS or not _OWN.issuperset(op.attributes):
+        return False
+    return name not in _PRODUCTS or _factor(op) == 1 - number
 
 
 def _factor(op: Any) -> int | None:

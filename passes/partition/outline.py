@@ -23,6 +23,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import Where
+from passes.partition.delay_reductions import is_linear
 from passes.program.entry import functions, symbol_name
 from passes.program.purity import COLLECTIVES, Effect, Effects
 from passes.program.read import Program
@@ -94,11 +95,22 @@ class Outliner:
     _talks: dict[str, str] = field(default_factory=dict)
     _flat: dict[Flat, None] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
+    # Whether a call was outlined through which a sum over devices, or a part of what they gather, may pass.
+    _passes: bool = False
 
     @property
     def has_calls(self) -> bool:
         """Whether calls were flattened."""
         return any(site.op == CALL for site in self._known)
+
+    def alternatives(self) -> list[Keep]:
+        """What else than all calls, which were outlined last, might be kept for the collectives to become fewer.
+
+        Only what is in one function meets. So functions that talk are better inlined where what they move meets what
+        others do; those that do not talk, where it passes through them.
+        """
+        talks = any(talk and talk not in _DEVICE for talk in self._talks.values())
+        return [Keep.LOCAL] * talks + [Keep.NONE] * self._passes
 
     def flatten(self, kept: frozenset[str]) -> None:
         """Turns every call and composite, if ``kept`` names the op, into a call between two barriers.
@@ -139,7 +151,7 @@ class Outliner:
         """
         if not self._known:
             return ()
-        self._outlined, self._talks, self._flat = {}, {}, {}
+        self._outlined, self._talks, self._flat, self._passes = {}, {}, {}, False
         self._taken = {symbol_name(f) for f in functions(self.program.module)}
         pairs, single = _pairs(named(self.program.module, frozenset({BARRIER})))
         for op in single:
@@ -165,6 +177,7 @@ class Outliner:
             return "each device computes something else in it"
         if talk and talk not in _DEVICE and (site.op == COMPOSITE or keep is Keep.LOCAL):
             return f"the plan puts {talk.rpartition('.')[2]} into it"
+        self._passes = self._passes or (site.op == CALL and _lets_pass(inside, begin, end))
         callee = self._function(site, begin, end, inside)
         self._talks[callee] = talk
         attributes = site.attributes | {_FUNCTION[site.op]: _mlir.ir.FlatSymbolRefAttr.get(callee, _mlir.context())}
@@ -278,6 +291,21 @@ def _pairs(barriers: list[Any]) -> tuple[list[tuple[Any, Any]], list[Any]]:
             else:
                 single.append(op)
     return pairs, single + open_at
+
+
+def _lets_pass(inside: list[Any], begin: Any, end: Any) -> bool:
+    """Whether the passes over collectives might see through a call that moves no data.
+
+    They do if a result is an operand, or linear in one, or if it takes or gives the device's part of such a value.
+    """
+    reached = set(begin.results)
+    for op in inside:
+        found = [number for number, value in enumerate(op.operands) if value in reached]
+        if found and op.name == "stablehlo.dynamic_slice":
+            return True
+        if any(is_linear(op, number) for number in found):
+            reached |= set(op.results)
+    return not reached.isdisjoint(end.operands)
 
 
 def _names(wanted: str) -> Iterator[str]:

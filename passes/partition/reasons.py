@@ -12,7 +12,8 @@ from typing import Any
 
 from passes import _mlir
 from passes.errors import Where
-from passes.partition.partition import Report, improvements
+from passes.partition.improve import improvements
+from passes.partition.report import Report
 from passes.partition.side_table import SideTable
 from passes.partition.summary import COLLECTIVES, axes_of
 from passes.partition.trace import Held, fetched_for, held, number_of, remove_marks

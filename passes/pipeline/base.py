@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from passes.errors import UserError
@@ -160,11 +161,7 @@ class Pass(ABC):
     @classmethod
     def options(cls) -> tuple[Option, ...]:
         """The pass's options in declaration order."""
-        types = get_type_hints(cls)
-        return tuple(
-            Option(f.name.replace("_", "-"), f.name, types[f.name], f.default, f.metadata.get("help", ""))
-            for f in dataclasses.fields(cls)
-        )
+        return _options(cls)
 
     @classmethod
     def from_options(cls, given: dict[str, str]) -> Pass:
@@ -190,3 +187,13 @@ class Pass(ABC):
             if getattr(self, o.field) != o.default
         ]
         return f"{self.name}{{{' '.join(changed)}}}" if changed else self.name
+
+
+@cache
+def _options(kind: type[Pass]) -> tuple[Option, ...]:
+    """Kept, for evaluating the annotations of a class takes as long as a pass over a small program."""
+    types = get_type_hints(kind)
+    return tuple(
+        Option(f.name.replace("_", "-"), f.name, types[f.name], f.default, f.metadata.get("help", ""))
+        for f in dataclasses.fields(kind)
+    )

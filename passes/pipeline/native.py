@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import IO
 
 from passes import _mlir
@@ -69,8 +69,11 @@ def expansion(name: str, options: str = "") -> str | None:
     return None if re.match(rf"{re.escape(name)}(\{{|$)", inner) else text
 
 
+@lru_cache(maxsize=1024)
 def check(name: str, options: str, anchors: tuple[str, ...], needed: str) -> None:
     """Checks that native pass ``name`` takes ``options`` and runs under ``anchors``; ``needed`` is its `anchor`.
+
+    What was found good is remembered, for asking the bindings takes a temporary file.
 
     Raises:
       UserError: it does not; the message names what is wrong.

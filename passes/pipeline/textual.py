@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from passes import _mlir
@@ -153,6 +154,7 @@ def _check(anchors: tuple[str, ...], use: PassUse) -> None:
     native.check(name, use.options, anchors, needed)
 
 
+@lru_cache(maxsize=256)
 def read(text: str) -> Pipeline:
     """The pipeline written in ``text`` by its grammar alone, unchecked.
 

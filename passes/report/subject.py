@@ -15,8 +15,10 @@ from passes.cost.device import Device
 from passes.cost.estimate import estimate
 from passes.cost.graph import Body, Graph, read_graph
 from passes.cost.program_cost import ProgramCost, devices_of, flops_alone, inline, legalize
-from passes.partition.partition import Report, improvements, partition
+from passes.partition.improve import improvements
+from passes.partition.partition import partition
 from passes.partition.reasons import Reason, reasons
+from passes.partition.report import Report
 from passes.partition.side_table import SideTable
 from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import Held, held, number_of, remove_marks

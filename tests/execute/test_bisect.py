@@ -16,7 +16,8 @@ from passes.execute.findings import Finding
 from passes.execute.store import Store
 from passes.execute.walk import Mode
 from passes.partition.pad_dimensions import Padding
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program import entry, read
 from passes.program.read import Program
 from passes.sharding.annotate import annotate

@@ -12,7 +12,8 @@ from passes.moe.chain import Layer
 from passes.moe.configuration import CONFIGURATIONS, Configuration
 from passes.moe.layers import Form, Shape, module, parameters
 from passes.moe.sparsify import Sparsify, sparsify
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.pipeline import runner
 from passes.pipeline.base import Counters
 from passes.program.read import Program, parse

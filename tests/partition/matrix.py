@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from passes import _mlir
 from passes.execute.report import Report as Verified
 from passes.partition.pad_dimensions import Padding
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program import read
 from passes.program.entry import Value, arguments, find_entry, results
 from passes.program.read import Program

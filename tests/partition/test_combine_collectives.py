@@ -8,7 +8,8 @@ import pytest
 
 from passes.execute import prepare
 from passes.execute.verify import verify
-from passes.partition.partition import Communication, partition
+from passes.partition.improve import Communication
+from passes.partition.partition import partition
 from passes.program import read
 from passes.sharding.annotate import annotate
 from passes.sharding.rules_file import load

@@ -6,7 +6,8 @@ import pytest
 
 from passes.errors import UserError
 from passes.execute.verify import verify
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program.read import Program, parse
 from passes.program.write import to_text
 from passes.sharding.annotate import annotate

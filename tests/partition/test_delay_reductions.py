@@ -6,7 +6,8 @@ import pytest
 
 from passes.execute.compare import BIT_EQUAL
 from passes.execute.verify import verify
-from passes.partition.partition import Communication, partition
+from passes.partition.improve import Communication
+from passes.partition.partition import partition
 from passes.program import read
 from passes.sharding.annotate import annotate
 from passes.sharding.rules_file import load

@@ -10,7 +10,8 @@ import pytest
 from passes.execute.compare import BIT_EQUAL
 from passes.execute.verify import verify
 from passes.partition.pad_dimensions import Padding
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program import read
 from passes.sharding.mesh import Mesh
 from tests.partition.op_programs import PROGRAMS

@@ -8,7 +8,8 @@ from passes.errors import UserError
 from passes.execute.executor import Executor
 from passes.execute.verify import verify
 from passes.partition.forms import keep_sdy, to_manual
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program.read import Program, parse, read
 from passes.program.write import to_text
 from passes.sharding.annotate import annotate

@@ -8,7 +8,8 @@ import pytest
 
 from passes.execute.executor import Executor
 from passes.execute.verify import verify
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.partition.summary import volume
 from passes.program.read import parse
 from passes.program.write import to_text
@@ -139,6 +140,23 @@ def test_functions_whose_sums_meet_outside_are_inlined_others_are_not() -> None:
     text, report = check(SUMS)
     assert functions(text) == ["doubled"]
     assert [(t.kind, t.count) for t in report.traffic] == [("all_reduce", 1)]
+
+
+NEGATED = SUMS.replace("stablehlo.add %x, %x", "stablehlo.negate %x").replace(
+    "%2 = stablehlo.add %0, %1", f"%4 = call @doubled(%0) : ({T}) -> {T}\n  %2 = stablehlo.add %4, %1"
+)
+
+
+def test_functions_through_which_sums_pass_are_inlined_if_these_meet_then() -> None:
+    text, report = check(NEGATED)
+    assert not functions(text)
+    assert [(t.kind, t.count) for t in report.traffic] == [("all_reduce", 1)]
+
+
+def test_functions_through_which_sums_pass_are_kept_where_nothing_meets() -> None:
+    text, report = check(NEGATED.replace("stablehlo.negate %x", "stablehlo.tanh %x"))
+    assert functions(text) == ["product", "doubled"]
+    assert [(t.kind, t.count) for t in report.traffic] == [("all_reduce", 2)]
 
 
 def test_what_has_an_effect_is_inlined() -> None:

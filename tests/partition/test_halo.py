@@ -10,7 +10,8 @@ import pytest
 from passes.execute.compare import BIT_EQUAL
 from passes.execute.verify import verify
 from passes.partition.halo import Need, exchange
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program import read
 from passes.program.read import Program
 from passes.program.walk import operations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from passes.execute.verify import verify
-from passes.partition.partition import Communication, partition
+from passes.partition.improve import Communication
+from passes.partition.partition import partition
 from passes.program.read import parse
 from passes.program.write import to_text
 from tests.partition.collective_programs import COLUMNS, all_gather, changed_and_executed

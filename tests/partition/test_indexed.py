@@ -16,7 +16,8 @@ from passes import _mlir
 from passes.execute.compare import BIT_EQUAL
 from passes.execute.inputs import make
 from passes.execute.verify import verify
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program import read
 from passes.program.entry import arguments, find_entry
 from passes.program.read import Program

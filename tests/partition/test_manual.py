@@ -14,7 +14,8 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.execute.compare import BIT_EQUAL
 from passes.execute.verify import verify
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import MARKS, NUMBER
 from passes.program import read, write

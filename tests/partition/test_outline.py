@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from passes.execute.verify import verify
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program.read import parse, read
 from passes.program.walk import operations
 from passes.program.write import to_text

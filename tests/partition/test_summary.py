@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program.read import parse
 
 HEAD = 'sdy.mesh @mesh = <["x"=4, "y"=2]>\n'

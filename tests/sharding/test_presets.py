@@ -12,7 +12,8 @@ import pytest
 
 from passes.errors import UserError
 from passes.execute.verify import verify
-from passes.partition.partition import Report, partition
+from passes.partition.partition import partition
+from passes.partition.report import Report
 from passes.program.entry import arguments, find_entry
 from passes.program.read import Program, parse, read
 from passes.program.types import byte_size
