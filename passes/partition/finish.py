@@ -6,13 +6,19 @@ from typing import Any
 
 from passes import _mlir
 from passes.partition.manual import dissolve
+from passes.partition.trace import MARKS
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.walk import operations
 
+_SHARDY = frozenset({"sdy.sharding", "sdy.sharding_rule"})
 
-def finish(program: Program, function: Any, devices: int) -> list[str]:
+
+def finish(program: Program, function: Any, devices: int, *, keep_marks: bool) -> list[str]:
     """Finishes ``program``, whose entry is ``function``, for this many ``devices``.
+
+    Args:
+      keep_marks: Leaves what tracing wrote on the ops.
 
     Returns:
       The names of arguments whose donation was dropped because the result now has another type.
@@ -22,11 +28,11 @@ def finish(program: Program, function: Any, devices: int) -> list[str]:
     """
     module = program.module
     dissolve(module)
+    unwanted = _SHARDY if keep_marks else _SHARDY | frozenset(MARKS)
     for op in operations(module):
         attributes = op.attributes
-        for key in ("sdy.sharding", "sdy.sharding_rule"):
-            if key in attributes:
-                del attributes[key]
+        for key in [key for key in attributes if key in unwanted]:
+            del attributes[key]
     for op in list(module.body.operations):
         if op.operation.name == "sdy.mesh":
             op.operation.erase()

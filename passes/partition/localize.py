@@ -36,6 +36,7 @@ class Localizer:
       shardings: Where every value lies.
       emit: Builds collectives and slices.
       partial: Values that hold a partial result -> the op that completes them (``stablehlo.add``, ...).
+      summing: The ops that the audit found to reduce over split dimensions.
       reductions: Results of all_reduces made here -> what they do.
       decompositions: For composites that stay whole: decomposition, shardings of operands and results -> what it is for
         local shapes.
@@ -46,10 +47,13 @@ class Localizer:
     shardings: ShardingMap
     emit: Emitter = field(init=False)
     partial: dict[Any, str] = field(default_factory=dict)
+    summing: set[Any] = field(default_factory=set)
     reductions: dict[Any, Reduction] = field(default_factory=dict)
     decompositions: dict[Any, Decomposition] = field(default_factory=dict)
     inserted: dict[Any, Any] = field(default_factory=dict)
     _verdicts: dict[Any, Verdict] = field(default_factory=dict)
+    # The op that the audit is at, and what was found of it.
+    _judged: tuple[Any, Verdict | None] = (None, None)
 
     def __post_init__(self) -> None:
         self.emit = Emitter(self.shardings.mesh)
@@ -66,9 +70,11 @@ class Localizer:
             if op.name in CONTROL_FLOW:
                 for region in op.regions:
                     found += self.audit(region.blocks[0])
+        self._judged = None, None
         return found
 
     def _problem(self, op: Any) -> str:
+        self._judged = op, None
         row = rows.ROWS.get(op.name)
         if row is None:
             values = (*op.operands, *op.results)
@@ -79,6 +85,17 @@ class Localizer:
 
     def verdict(self, op: Any, creates: bool = False) -> Verdict:
         """The consistency check of ``op`` against its sharding rule, on the shardings of its operands and results."""
+        judged, known = self._judged
+        if judged is op and known is not None:
+            return known
+        found = self._verdict(op, creates)
+        if judged is op:
+            self._judged = op, found
+            if found.reduced:
+                self.summing.add(op)
+        return found
+
+    def _verdict(self, op: Any, creates: bool) -> Verdict:
         attr, parse = self.shardings.attr, self.shardings.parse
         operands, results = tuple(map(attr, op.operands)), tuple(map(attr, op.results))
         if not any(operands) and not any(results):

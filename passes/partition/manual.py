@@ -59,7 +59,7 @@ def lower(localizer: Localizer, op: Any) -> None:
 
 def dissolve(module: Any) -> None:
     """Puts the body of every manual computation of a lowered module in the place of the op."""
-    for op in [op for op in operations(module) if op.name == MANUAL]:
+    for op in named(module, frozenset({MANUAL})):
         for inner in operations(op):
             _remove_marks(inner)
         splice(op, op.regions[0].blocks[0], op.operands)

@@ -6,8 +6,9 @@ clean up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from passes import _mlir
@@ -28,14 +29,15 @@ from passes.partition.reshards import reshards
 from passes.partition.rolls import rewrite_shifts
 from passes.partition.side_table import Entry, SideTable
 from passes.partition.summary import traffic
-from passes.partition.trace import number_operations, remove_marks, write_shardings
+from passes.partition.trace import number_operations, write_shardings
 from passes.pipeline import runner
+from passes.pipeline.options import RunOptions
 from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry, write
 from passes.program.read import Program
 from passes.program.walk import named
-from passes.sharding.divisibility import check_signatures, drop_indivisible
-from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
+from passes.sharding.divisibility import all_divide, check_signatures, drop_indivisible
+from passes.sharding.mesh import Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateOptions, PropagateReport, propagate
 from passes.sharding.tuples import NAMES
 from passes.sharding.tuples import dissolve as dissolve_tuples
@@ -46,6 +48,8 @@ NORMALISE = (
     "builtin.module(func.func(stablehlo-legalize-composite-to-call{except=EXCEPT}),inline,native-inline,symbol-dce,"
     "func.func(chlo-legalize-to-stablehlo))"
 )
+# What these leave is verified when Shardy's worker reads it.
+_UNVERIFIED = RunOptions(verify_each=False)
 _COMMUNICATION = Communication()
 _PADDING = Padding()
 
@@ -91,7 +95,7 @@ def partition(
     outliner = Outliner(program)
     kept = frozenset({COMPOSITE, CALL} if keep_functions else {COMPOSITE})
     outliner.flatten(frozenset() if trace else kept)
-    runner.run(program, NORMALISE.replace("EXCEPT", ",".join(kept_whole(program))))
+    runner.run(program, NORMALISE.replace("EXCEPT", ",".join(kept_whole(program))), _UNVERIFIED)
     # Before axes are factored, so that errors name the user's.
     check_signatures(program, padding.allowed)
     _refuse_unreduced(program)
@@ -109,9 +113,7 @@ def partition(
     localize_function(localizer, function)
     if trace:
         write_shardings(program.module, localizer.shardings, prime)
-    else:
-        remove_marks(program.module)
-    unaliased = finish(program, function, prime.mesh.device_count)
+    unaliased = finish(program, function, prime.mesh.device_count, keep_marks=trace)
     flat, changes = improve(program, outliner, None if trace else communication)
     named_groups = localizer.emit.axes_of_groups | new_groups(program.module, prime.mesh)
     axes_of_groups = {
@@ -178,6 +180,8 @@ def _propagate(
         [tuple(_mlir.ir.RankedTensorType(value.type).shape) for value in values]
         for values in (entry.arguments(function), entry.results(function))
     )
+    if all_divide(program):
+        return propagation, (), (shapes[0], shapes[1])
     padded = pad_dimensions(program.module.operation, function, padding, stated)
     dropped = tuple(
         replace(d, axes=tuple(axis.text(prime.original) for axis in prime.restore_axes(d.axes)))
@@ -190,19 +194,25 @@ def _side_table(program: Program, mesh_name: str, prime: PrimeMesh, shapes: _Sha
     function = entry.find_entry(program)
     named = {mesh_name: prime.mesh} | meshes(program.module)
 
+    @cache
+    def restored(attr: Any) -> Sharding:
+        return prime.restore(sharding_from_attr(attr, named))
+
     def entries(values: Iterable[entry.Value], shapes: list[tuple[int, ...]]) -> tuple[Entry, ...]:
-        return tuple(_entry(v, shape, named, prime) for v, shape in zip(values, shapes, strict=True))
+        return tuple(_entry(v, shape, restored, prime) for v, shape in zip(values, shapes, strict=True))
 
     arguments, results = entry.arguments(function), entry.results(function)
     return SideTable(prime.original, entries(arguments, shapes[0]), entries(results, shapes[1]))
 
 
-def _entry(value: entry.Value, shape: tuple[int, ...], named: dict[str, Mesh], prime: PrimeMesh) -> Entry:
+def _entry(
+    value: entry.Value, shape: tuple[int, ...], restored: Callable[[Any], Sharding], prime: PrimeMesh
+) -> Entry:
     type = _mlir.ir.RankedTensorType(value.type)
     padded = tuple(type.shape)
     attr = value.attributes.get("sdy.sharding")
-    sharding = sharding_from_attr(attr, named) if attr is not None else Sharding(prime.mesh, ((),) * len(padded))
+    sharding = restored(attr) if attr is not None else Sharding(prime.original, ((),) * len(padded))
     return Entry(
-        value.index, value.name, str(type.element_type), shape, prime.restore(sharding),
+        value.index, value.name, str(type.element_type), shape, sharding,
         padded if padded != shape else None,
     )

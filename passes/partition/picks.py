@@ -31,7 +31,7 @@ def rewrite_picks(function: Any, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
     if not taken:
         return
     shardings = ShardingMap(mesh, meshes)
-    shardings.read_function(function)
+    shardings.read_around(taken)
     for op in taken:
         if _is_cheaper_summed(op, shardings):
             _rewrite(op)

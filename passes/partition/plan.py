@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from passes import _mlir
 from passes.partition import rows
 from passes.partition.choices import CHOICES
 from passes.partition.exchanges import MOVES, keep_split
@@ -19,7 +18,6 @@ from passes.partition.picks import rewrite_picks
 from passes.partition.shardings import ShardingMap
 from passes.partition.trace import number_of
 from passes.pipeline import runner
-from passes.program import write
 from passes.program.entry import find_entry
 from passes.program.read import Program
 from passes.program.walk import operations
@@ -73,13 +71,14 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
         _settle(op)
     _choose(program, mesh, meshes)
     replicated: dict[int, Replicated] = {}
-    ruled = write.to_bytecode(program.module)
     for _ in range(_ROUNDS):
+        ruled = program.module
+        # In the worker, so that the module as it is before stays; nearly always it is not needed again.
         runner.run(program, PIPELINE)
         localizer, problems = _audit(program, mesh, meshes)
         if not problems:
             return localizer, list(replicated.values())
-        ruled = _replicate(program, ruled, problems, replicated)
+        _replicate(program, ruled, problems, replicated)
     op, reason = problems[0]
     raise localizer.error(op, f"{reason}, and no plan was found that avoids it")
 
@@ -105,7 +104,7 @@ def _choose(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
     if not wanted:
         return
     shardings = ShardingMap(mesh, meshes)
-    shardings.read_function(function)
+    shardings.read_around(wanted)
     for op in wanted:
         rule, _ = decode(op.attributes[RULE])
         op.attributes[RULE] = encode(_BY_COST[op.name](shardings, op, rule))
@@ -120,8 +119,8 @@ def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Local
 
 
 def _replicate(
-    program: Program, ruled: bytes, problems: list[tuple[Any, str]], replicated: dict[int, Replicated]
-) -> bytes:
+    program: Program, ruled: Any, problems: list[tuple[Any, str]], replicated: dict[int, Replicated]
+) -> None:
     """Goes back to the module before planning (``ruled``) with the ops of ``problems`` replicated.
 
     They get a rule with a factor of its own for every dimension: upstream does not enforce replication of a factor that
@@ -134,8 +133,7 @@ def _replicate(
             raise error_for(program, op, reason)
         found[number] = Replicated(str(op.name), str(program.where(op) or program.source), reason)
     replicated |= found
-    program.module = _mlir.ir.Module.parse(ruled, _mlir.context())
+    program.module = ruled
     for op in operations(program.module):
         if number_of(op) in found:
             op.attributes[RULE] = encode(unknown(op))
-    return write.to_bytecode(program.module)

@@ -204,9 +204,13 @@ class _Rewriter:
 
 
 # Where shardings may stand: on any op, on function arguments and results, and in sdy's own ops.
-_SHARDING_ATTRIBUTES = (
-    "sdy.sharding", "arg_attrs", "res_attrs", "sharding", "in_shardings", "out_shardings", "out_sharding",
-)
+_ON_ANY = ("sdy.sharding",)
+_ON_SOME = (*_ON_ANY, "arg_attrs", "res_attrs", "sharding", "in_shardings", "out_shardings", "out_sharding")
+
+
+def _sharding_attributes(op: Any) -> tuple[str, ...]:
+    name = op.name
+    return _ON_SOME if name == "func.func" or name.startswith("sdy.") else _ON_ANY
 
 
 def factor_axes(module: Any) -> dict[str, PrimeMesh]:
@@ -232,7 +236,7 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
         return primes
     rewriter = _Rewriter(primes, instead)
     for op in operations(module):
-        _rewrite(op.operation, rewriter, primes)
+        _rewrite(op, rewriter, primes)
     for op in mesh_ops:
         if symbol_name(op) != instead and not primes[symbol_name(op)].original.axes:
             del primes[symbol_name(op)]
@@ -243,7 +247,7 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
 def _rewrite(op: Any, rewriter: _Rewriter, primes: dict[str, PrimeMesh]) -> None:
     """Rewrites what ``op`` says of shardings; a constraint that says nothing then goes."""
     attributes = op.attributes
-    for key in _SHARDING_ATTRIBUTES:
+    for key in _sharding_attributes(op):
         if key not in attributes:
             continue
         translated = rewriter.attribute(attributes[key])
@@ -304,8 +308,8 @@ def _sub_axis_cuts(module: Any, meshes: dict[str, Mesh]) -> dict[str, dict[str, 
                 visit(named.attr)
 
     for op in operations(module):
-        attributes = op.operation.attributes
-        for key in _SHARDING_ATTRIBUTES:
+        attributes = op.attributes
+        for key in _sharding_attributes(op):
             if key in attributes:
                 visit(attributes[key])
     return cuts

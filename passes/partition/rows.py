@@ -30,7 +30,7 @@ Guard = Callable[["Localizer", Any], str]
 
 def same(localizer: Localizer, op: Any) -> None:
     """The same op on local types; what it reduces over split dimensions is noted for the collective that follows."""
-    if localizer.verdict(op).reduced:
+    if op in localizer.summing:
         for value in op.results:
             localizer.partial[value] = _SUM if not op.regions else str(reducer(op))
     localizer.in_place(op)
@@ -38,9 +38,10 @@ def same(localizer: Localizer, op: Any) -> None:
 
 def no_objection(localizer: Localizer, op: Any) -> str:
     """The guard of ops whose sharding rule says it all."""
-    if localizer.verdict(op).reduced and op.regions and reducer(op) not in planned.COMBINERS:
+    reduced = localizer.verdict(op).reduced
+    if reduced and op.regions and reducer(op) not in planned.COMBINERS:
         return "no collective does what its region does"
-    return _reduced_at_once(localizer, op)
+    return _reduced_at_once(localizer, op) if reduced else ""
 
 
 @dataclass(frozen=True)

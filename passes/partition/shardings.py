@@ -43,6 +43,28 @@ class ShardingMap:
             self.record(value, info.attributes.get("sdy.sharding"))
         self._read_block(block)
 
+    def read_around(self, ops: Iterable[Any]) -> None:
+        """Records the shardings of what ``ops`` read and make, which is quicker where these are few."""
+        given: dict[Any, Sequence[Any]] = {}
+        for value in (value for op in ops for values in (op.operands, op.results) for value in values):
+            if value in self._of:
+                continue
+            if isinstance(value.owner, _mlir.ir.Block):
+                block, number = value.owner, value.arg_number
+                if block not in given:
+                    given[block] = self._of_block(block)
+                attrs = given[block]
+            else:
+                attrs, number = self.of_results(value.owner.operation), value.result_number
+            self.record(value, attrs[number] if attrs else None)
+
+    def _of_block(self, block: Any) -> Sequence[Any]:
+        """The sharding attribute of each argument of ``block``."""
+        op = block.owner.operation
+        if op.name == "func.func":
+            return entry.value_attribute(op, "arg_attrs", "sdy.sharding", len(block.arguments))
+        return self._of_arguments(op, self.of_results(op))
+
     def _read_block(self, block: Any) -> None:
         for view in block.operations:
             op = view.operation

@@ -12,7 +12,6 @@ from passes.partition.side_table import SideTable
 from passes.program import purity
 from passes.program.entry import functions, symbol_name
 from passes.program.types import byte_size
-from passes.program.walk import operations
 
 COLLECTIVES = frozenset(
     f"stablehlo.{name}"
@@ -101,17 +100,34 @@ def volume(module: Any) -> tuple[float, int]:
 
 def with_calls(module: Any, names: frozenset[str]) -> Iterator[tuple[Any, int]]:
     """The ops of ``module`` that are called one of ``names``, each with how often its function is called."""
-    inside = {symbol_name(f): operations(f) for f in functions(module)}
+    inside = {symbol_name(f): _interesting(f, names) for f in functions(module)}
     callers: dict[str, Counter[str]] = {}
     for name, ops in inside.items():
-        for op in ops:
-            for callee in purity.callees(op):
-                callers.setdefault(callee, Counter())[name] += 1
+        for op, kind in ops:
+            if kind not in names:
+                for callee in purity.callees(op):
+                    callers.setdefault(callee, Counter())[name] += 1
     times: dict[str, int] = {}
     for name in inside:
         _count_calls(name, callers, times)
     for name, ops in inside.items():
-        yield from ((op, times[name]) for op in ops if op.name in names)
+        yield from ((op, times[name]) for op, kind in ops if kind in names)
+
+
+def _interesting(function: Any, names: frozenset[str]) -> list[tuple[Any, str]]:
+    """The ops of ``function`` called one of ``names``, and those that may call functions, with what they are called."""
+    found: list[tuple[Any, str]] = []
+    pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
+
+    def collect(op: Any) -> Any:
+        op = op.operation
+        name = op.name
+        if name in names or name in purity.CALLEE_ATTRIBUTES or not purity.is_known(name):
+            found.append((op, name))
+        return advance
+
+    function.walk(collect, pre_order)
+    return found
 
 
 def _count_calls(name: str, callers: dict[str, Counter[str]], times: dict[str, int]) -> int:

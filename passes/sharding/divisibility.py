@@ -152,6 +152,31 @@ def _problem(type: Any, sharding: Any, known: dict[str, Mesh], allowed: Indivisi
     return f"{found}{allowed.advice}" if found is not None else None
 
 
+def all_divide(program: Program) -> bool:
+    """Whether every sharding in ``program`` divides its tensor, so that `drop_indivisible` would drop nothing."""
+    cutter = _Cutter(meshes(program.module))
+    for op, given in _with_shardings(program.module):
+        if op.name == "func.func":
+            types = {} if is_declaration(op) else value_types(op)
+            on_signature = shardings(op) if types else {}
+            said = [pair for key, each in on_signature.items() for pair in zip(each, types[key], strict=True)]
+        elif op.name in _RESHARDS:
+            said = [(op.attributes["sharding"], op.results[0].type)]
+        elif op.name == "sdy.manual_computation":
+            inner = (op.attributes[key] for key in ("in_shardings", "out_shardings"))
+            lists = [_mlir.sdy.TensorShardingPerValueAttr(attr).shardings for attr in inner]
+            types_of = ([v.type for v in op.operands], op.results.types)
+            said = [pair for each, types in zip(lists, types_of, strict=True) for pair in zip(each, types, strict=True)]
+        else:
+            said = []
+        if given is not None and (key := (given, *op.results.types)) not in cutter.clean:
+            said += zip(_mlir.sdy.TensorShardingPerValueAttr(given).shardings, op.results.types, strict=True)
+            cutter.clean.add(key)
+        if any(sharding is not None and cutter.cut(sharding, type)[1] for sharding, type in said):
+            return False
+    return True
+
+
 def drop_indivisible(program: Program) -> list[Dropped]:
     """Takes axes off every dimension of every value in ``program`` that they do not divide, and says which.
 
