@@ -90,6 +90,7 @@ FORMS = """\
   Ops inside carry no shardings. To Shardy such a module looks like a global program; do not propagate in it again.
 - `--style=manual`: types are global again, and one `sdy.manual_computation` over all axes holds the per-device program.
   XLA's partitioner and `shlo partition` take it back. Parts of axes become axes of their own (`"y":(1)2` is `"y.0"`).
+- A `sdy.propagation_barrier` is an identity, once shardings are there; the plan moves what lies otherwise behind it.
 - Functions are kept, one for each way in which it is planned; `--inline` inlines them.
 
 """

@@ -175,6 +175,7 @@ def _propagate(
         if "sdy.sharding" in value.attributes
     )
     propagation = propagate(program, replace(options, keep_indivisible=True))
+    _drop_barriers(program)
     function = entry.find_entry(program)
     shapes = tuple(
         [tuple(_mlir.ir.RankedTensorType(value.type).shape) for value in values]
@@ -188,6 +189,13 @@ def _propagate(
         for d in drop_indivisible(program)
     )
     return replace(propagation, dropped=dropped), merged(padded), (shapes[0], shapes[1])
+
+
+def _drop_barriers(program: Program) -> None:
+    """What shardings were not to pass is an identity once they are there; the plan moves what lies otherwise behind."""
+    for op in named(program.module, frozenset({"sdy.propagation_barrier"})):
+        op.results[0].replace_all_uses_with(op.operands[0])
+        op.erase()
 
 
 def _side_table(program: Program, mesh_name: str, prime: PrimeMesh, shapes: _Shapes) -> SideTable:
