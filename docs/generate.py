@@ -91,6 +91,11 @@ FORMS = """\
 - `--style=manual`: types are global again, and one `sdy.manual_computation` over all axes holds the per-device program.
   XLA's partitioner and `shlo partition` take it back. Parts of axes become axes of their own (`"y":(1)2` is `"y.0"`).
 - A `sdy.propagation_barrier` is an identity, once shardings are there; the plan moves what lies otherwise behind it.
+- `--device-constants`: a table of which each device reads another part is no constant of the program any more: the part
+  is one more argument, behind those of the global program. The side table has the constant (`data`, base64 of its
+  elements row by row) and where each device's part `starts`, so no device holds the whole; `shlo verify` hands parts
+  out by it. Functions are inlined. What is one element for each device stays in the program, and so do tables of
+  complex numbers, of truth values, of fewer than eight bits and of short floats that numpy does not know.
 - Functions are kept, one for each way in which it is planned; `--inline` inlines them.
 
 """

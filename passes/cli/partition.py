@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pad-arguments", action="store_true", help=(
         "pad arguments and results whose sharding does not divide them; the side table has their padded shapes"
     ))
+    parser.add_argument("--device-constants", action="store_true", help=(
+        "constants of which each device reads another part become arguments that hold the part; the side table, which "
+        "has to be written, has the constants and says who gets what; functions are inlined"
+    ))
     parser.add_argument("--hoist-gathers", action="store_true", help=(
         "gather what a loop does not change once, before the loop, instead of in every turn; the summary says how much "
         "memory that takes"
@@ -92,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--style=manual keeps global types, which must divide; it does not go with --pad-arguments")
     rules = read_rules(args)
     side_table = _side_table_path(args)
+    _check_constants(args, side_table)
     check_output(args.trace or "-")
     program = read_input(args)
     original = copy_of(program) if args.verify else None
@@ -126,9 +131,14 @@ def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) 
     communication = Communication(not args.keep_sum_order, args.combine_collectives, args.hoist_gathers)
     report = partition(
         program, args.entry, trace=args.trace is not None, options=propagation_options(args),
-        communication=communication, padding=padding, keep_functions=not args.inline,
+        communication=communication, padding=padding,
+        keep_functions=not args.inline and not args.device_constants,
     )
     _check_devices(args, report.side_table.mesh.device_count)
+    if args.device_constants:
+        from passes.partition.device_constants import take_out_constants
+
+        report = replace(report, side_table=take_out_constants(program, report.side_table))
     if args.device_id == "replica":
         from passes.pipeline import runner
 
@@ -143,6 +153,17 @@ def _partition(args: argparse.Namespace, program: Program, rules: Rules | None) 
 def _check_devices(args: argparse.Namespace, needed: int) -> None:
     if args.devices is not None and needed > args.devices:
         raise UserError(f"the mesh needs {needed} devices and --devices says there are {args.devices}")
+
+
+def _check_constants(args: argparse.Namespace, side_table: str | None) -> None:
+    if not args.device_constants:
+        return
+    others = {"--style=manual": args.style == "manual", "--keep-sdy": args.keep_sdy, "--trace": args.trace is not None}
+    for option, given in others.items():
+        if given:
+            raise UserError(f"--device-constants adds arguments of one device alone; it does not go with {option}")
+    if side_table is None:
+        raise UserError("--device-constants puts constants into the side table: say where it goes (-o or --side-table)")
 
 
 def _side_table_path(args: argparse.Namespace) -> str | None:

@@ -6,6 +6,7 @@ program, and the shards of its results are assembled, compared, and checked agai
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import numpy as np
 
 from passes.errors import UserError
 from passes.execute import inputs as input_kinds
-from passes.execute.arrays import TensorType, most_visible, same_bits
+from passes.execute.arrays import TensorType, dtype_of, most_visible, same_bits
 from passes.execute.compare import BIT_EQUAL, CLOSE, Comparison, Level, Tolerance, compare
 from passes.execute.distance import Figures
 from passes.execute.exactness import rounds_nowhere
@@ -24,7 +25,7 @@ from passes.execute.inputs import Inputs
 from passes.execute.noise import computed_in, rounding_noise
 from passes.execute.prepare import annotated_devices
 from passes.execute.report import Report
-from passes.partition.side_table import Entry, SideTable
+from passes.partition.side_table import DeviceConstant, Entry, SideTable
 from passes.program.entry import find_entry, results
 from passes.program.read import Program
 from passes.sharding.mesh import Mesh, Sharding
@@ -169,6 +170,7 @@ def _check_devices(needed: int, given: int | None, mesh: Mesh | None = None) -> 
 
 def _per_device(run: _Run, table: SideTable) -> Report:
     shards = [shards_of(array, entry) for array, entry in zip(run.inputs.arrays, table.arguments, strict=True)]
+    shards += [parts_of(constant) for constant in table.constants]
     count = table.mesh.device_count
     got = run.executor.run_per_device(run.transformed, shards, count, entry=run.entry)
 
@@ -193,6 +195,8 @@ def check_table(
             ("argument", "result"), signature(program, entry), (table.arguments, table.results), strict=True
         ):
             described = [TensorType(getattr(e, shape), e.dtype) for e in entries]
+            if program is transformed and role == "argument":
+                described += [TensorType(c.local_shape, c.dtype) for c in table.constants]
             if types != described:
                 reason = _unlike(role, types, described)
                 raise program.error(f"the side table does not belong to this program: {reason}")
@@ -217,6 +221,23 @@ def shards_of(array: np.ndarray, entry: Entry) -> list[np.ndarray]:
     whole = np.full(entry.padded_shape, most_visible(array.dtype), array.dtype)
     whole[tuple(slice(0, size) for size in array.shape)] = array
     return cut(whole, entry.sharding)
+
+
+def parts_of(constant: DeviceConstant) -> list[np.ndarray]:
+    """What each device gets of a constant.
+
+    Raises:
+      UserError: there are more or fewer elements than its shape says.
+    """
+    dtype = dtype_of(constant.dtype)
+    if len(constant.data) != dtype.itemsize * math.prod(constant.global_shape):
+        given = f"{len(constant.data)} bytes for a constant of {constant.dtype} {list(constant.global_shape)}"
+        raise UserError(f"damaged side table: it has {given}")
+    whole = np.frombuffer(constant.data, dtype).reshape(constant.global_shape)
+    return [
+        whole[tuple(slice(s, s + n) for s, n in zip(start, constant.local_shape, strict=True))]
+        for start in constant.starts
+    ]
 
 
 def assemble(shards: list[np.ndarray], sharding: Sharding, shape: tuple[int, ...]) -> np.ndarray:

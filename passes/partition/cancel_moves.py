@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import add, mul
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from passes import _mlir
+from passes.partition.device_indices import DeviceIndices
 from passes.partition.groups import blocks, group_key, is_plain, is_used_once
 from passes.pipeline.base import Counters, Pass, Statistic
 from passes.pipeline.collection import uncollected
@@ -85,7 +85,7 @@ class _Sweep:
         self._counters = counters
         self._replaced: list[Any] = []
         self._groups: dict[Any, np.ndarray] = {}
-        self._indices: dict[Any, np.ndarray | None] = {}
+        self._indices = DeviceIndices()
 
     def visit(self, op: Any) -> None:
         """Replaces ``op`` if it and what it reads come to less."""
@@ -182,7 +182,7 @@ class _Sweep:
         cut = [dim for dim, (whole, size) in enumerate(zip(before, after, strict=True)) if whole != size]
         if len(cut) != 1 or after[cut[0]] * groups.shape[1] != before[cut[0]]:
             return None
-        starts = self._index(op.operands[1 + cut[0]], groups.size)
+        starts = self._indices.of(op.operands[1 + cut[0]], groups.size)
         if starts is None:
             return None
         own = [place * after[cut[0]] for place in range(groups.shape[1])]
@@ -195,44 +195,6 @@ class _Sweep:
         if attribute not in self._groups:
             self._groups[attribute] = np.array(_mlir.ir.DenseIntElementsAttr(attribute))
         return self._groups[attribute]
-
-    def _index(self, value: Any, devices: int) -> np.ndarray | None:
-        """The scalar ``value`` on each device; ``None`` if it depends on more than which device it is."""
-        if value not in self._indices:
-            self._indices[value] = self._compute(value, devices)
-        return self._indices[value]
-
-    def _compute(self, value: Any, devices: int) -> np.ndarray | None:
-        import numpy as np
-
-        owner = value.owner
-        element = _mlir.ir.RankedTensorType(value.type).element_type
-        # Narrow integers might wrap around.
-        if isinstance(owner, _mlir.ir.Block) or not isinstance(element, _mlir.ir.IntegerType) or element.width < 32:
-            return None
-        if shape_of(value) not in ([], [1]):
-            return None
-        if owner.name == "stablehlo.constant":
-            return np.full(devices, int(np.array(_mlir.ir.DenseIntElementsAttr(owner.attributes["value"])).flat[0]))
-        if owner.name == "stablehlo.partition_id":
-            return np.arange(devices)
-        if owner.name == "stablehlo.dynamic_slice":
-            return self._looked_up(owner, devices)
-        computed = _ARITHMETIC.get(owner.name)
-        operands = [self._index(operand, devices) for operand in owner.operands] if computed else []
-        if computed is None or any(operand is None for operand in operands):
-            return None
-        return computed(*operands)
-
-    def _looked_up(self, op: Any, devices: int) -> np.ndarray | None:
-        """An entry of a table by device."""
-        import numpy as np
-
-        table, place = op.operands[0].owner, self._index(op.operands[1], devices)
-        if isinstance(table, _mlir.ir.Block) or table.name != "stablehlo.constant" or place is None:
-            return None
-        entries = np.array(_mlir.ir.DenseIntElementsAttr(table.attributes["value"]))
-        return entries[np.clip(place, 0, len(entries) - 1)] if entries.ndim == 1 else None
 
     def _is_uniform(self, value: Any, collective: Any) -> bool:
         """Whether ``value`` is known to be the same on all devices of a group of ``collective``."""
@@ -252,17 +214,6 @@ _RULES: dict[tuple[str, str], Callable[[_Sweep, Any, Any], Any | None]] = {
     ("stablehlo.all_gather", "stablehlo.reduce_scatter"): _Sweep.gathered_scatter,
     ("stablehlo.all_gather", "stablehlo.dynamic_slice"): _Sweep.gathered_part,
 }
-
-# Op -> what it makes of indices, none of which is negative.
-_ARITHMETIC: dict[str, Callable[..., np.ndarray]] = {
-    "stablehlo.add": add,
-    "stablehlo.convert": lambda index: index,
-    "stablehlo.divide": lambda left, right: left // right.clip(min=1),
-    "stablehlo.multiply": mul,
-    "stablehlo.remainder": lambda left, right: left % right.clip(min=1),
-    "stablehlo.reshape": lambda index: index,
-}
-
 
 def _reduction(name: str, op: Any, like: Any, more: dict[str, Any]) -> Any:
     """The result of a reduction of what ``like`` reduces, in the place and with the result type of ``op``.

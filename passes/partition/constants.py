@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from passes import _mlir
+from passes.program.raw import bits
 from passes.program.types import splat, tensor_type
 from passes.sharding.mesh import Sharding
 
 if TYPE_CHECKING:
     from passes.partition.localize import Localizer
-
-# Element widths in bits whose raw buffer is one whole number of bytes per element, viewed as unsigned integers.
-_VIEWS = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
-
 
 def constant_lower(localizer: Localizer, op: Any) -> None:
     """Lowers a constant with a split result."""
@@ -49,7 +46,7 @@ def _first_block(value: Any, type: Any, local: Any, sharding: Sharding) -> Any:
     ir = _mlir.ir
     if value.is_splat:
         return ir.DenseElementsAttr.get_splat(local, value.get_splat_value())
-    data = _bits(value, type)
+    data = bits(value, type)
     if data is None:
         return None
     shape = tuple(ir.RankedTensorType(local).shape)
@@ -61,19 +58,6 @@ def _first_block(value: Any, type: Any, local: Any, sharding: Sharding) -> Any:
         data = blocks[0]
     text = np.ascontiguousarray(first).tobytes().hex().upper()
     return ir.Attribute.parse(f'dense<"0x{text}"> : {local}', _mlir.context())
-
-
-def _bits(value: Any, type: Any) -> Any:
-    """The constant's elements as unsigned integers of their width, ``None`` where the bindings show no whole bytes."""
-    element = _mlir.ir.RankedTensorType(type).element_type
-    width = getattr(element, "width", None)
-    if width not in _VIEWS:
-        return None
-    try:
-        return np.array(value).view(_VIEWS[width])
-    except (TypeError, ValueError, RuntimeError):
-        # bf16, f8 and the like have no numpy form in the bindings.
-        return None
 
 
 def _cut(localizer: Localizer, op: Any, sharding: Sharding) -> None:

@@ -6,6 +6,7 @@ major to minor; a part of an axis is written ``x:(pre_size)size``.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from passes.errors import UserError, Where
 from passes.sharding.mesh import Axis, Mesh, Sharding
 
-VERSION = 2
+VERSION = 3
 _PART = re.compile(r"(?P<name>.+):\((?P<pre>\d+)\)(?P<size>\d+)")
 
 
@@ -46,12 +47,35 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class DeviceConstant:
+    """A constant of which each device gets a part, in an argument behind those of the global program.
+
+    Attributes:
+      dtype: MLIR's element type.
+      global_shape: The shape of the whole.
+      local_shape: The shape of a device's part.
+      starts: By device, where its part begins, in elements for each dimension.
+      data: All elements of the whole, row by row, in the byte order of the machine that wrote them.
+    """
+
+    dtype: str
+    global_shape: tuple[int, ...]
+    local_shape: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...]
+    data: bytes
+
+
+@dataclass(frozen=True)
 class SideTable:
-    """The mesh and one `Entry` per argument and result of the per-device entry function, in order."""
+    """The mesh, one `Entry` per argument and result of the per-device entry function, in order, and its constants.
+
+    ``constants`` are further arguments, behind the others, that no caller knows of (`device_constants`).
+    """
 
     mesh: Mesh
     arguments: tuple[Entry, ...]
     results: tuple[Entry, ...]
+    constants: tuple[DeviceConstant, ...] = ()
 
     def to_json(self) -> str:
         """The table as JSON text; `from_json` reads it back."""
@@ -61,6 +85,7 @@ class SideTable:
                 "mesh": {"axes": [list(a) for a in self.mesh.axes], "device_ids": list(self.mesh.device_ids)},
                 "arguments": [_entry_to_json(e) for e in self.arguments],
                 "results": [_entry_to_json(e) for e in self.results],
+                "constants": [_constant_to_json(c) for c in self.constants],
             },
             indent=1,
         )
@@ -89,6 +114,7 @@ class SideTable:
                 mesh,
                 tuple(_entry_from_json(e, mesh) for e in data["arguments"]),
                 tuple(_entry_from_json(e, mesh) for e in data["results"]),
+                tuple(_constant_from_json(c, mesh) for c in data["constants"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"damaged side table: {error!r}", Where(source)) from None
@@ -119,6 +145,27 @@ def _entry_from_json(data: dict[str, Any], mesh: Mesh) -> Entry:
         Sharding(mesh, dims),
         padded if padded != shape else None,
     )
+
+
+def _constant_to_json(constant: DeviceConstant) -> dict[str, Any]:
+    return {
+        "dtype": constant.dtype,
+        "global_shape": list(constant.global_shape),
+        "local_shape": list(constant.local_shape),
+        "starts": [list(start) for start in constant.starts],
+        "data": base64.b64encode(constant.data).decode(),
+    }
+
+
+def _constant_from_json(data: dict[str, Any], mesh: Mesh) -> DeviceConstant:
+    whole, local = (tuple(int(size) for size in data[key]) for key in ("global_shape", "local_shape"))
+    starts = tuple(tuple(int(start) for start in each) for each in data["starts"])
+    if len(starts) != mesh.device_count or any(
+        len(each) != len(whole) or any(s < 0 or s + n > w for s, n, w in zip(each, local, whole, strict=True))
+        for each in starts
+    ):
+        raise ValueError(f"a constant of shape {list(whole)} has no parts that begin at {[*map(list, starts)]}")
+    return DeviceConstant(str(data["dtype"]), whole, local, starts, base64.b64decode(data["data"], validate=True))
 
 
 def axis_from_text(text: str, mesh: Mesh) -> Axis:

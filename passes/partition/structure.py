@@ -15,11 +15,11 @@ import numpy as np
 
 from passes import _mlir
 from passes.partition.forms import has_local_types
-from passes.partition.side_table import Entry, SideTable
+from passes.partition.side_table import DeviceConstant, Entry, SideTable
 from passes.partition.summary import COLLECTIVES
 from passes.program import entry
 from passes.program.read import Program
-from passes.program.types import shape_of
+from passes.program.types import shape_of, tensor_type
 from passes.program.walk import operations
 from passes.sharding.mesh import Mesh, meshes, sharding_from_attr
 
@@ -34,7 +34,9 @@ def check_structure(program: Program, table: SideTable, entry_name: str | None =
     count = table.mesh.device_count
     found = [*_module(program, count)]
     named = meshes(program.module) if has_local_types(program) else {}
-    found += _signature("argument", table.arguments, entry.arguments(function), named)
+    arguments = entry.arguments(function)
+    found += _signature("argument", table.arguments, arguments[: len(arguments) - len(table.constants)], named)
+    found += _constants(table.constants, arguments[len(arguments) - len(table.constants) :])
     found += _signature("result", table.results, entry.results(function), named)
     replicas = _count(program, _REPLICAS) == count > 1
     channels: Counter[int] = Counter()
@@ -85,6 +87,13 @@ def _signature(
         shape = "x".join(map(str, (*stated.local_shape, stated.dtype)))
         if str(value.type) != f"tensor<{shape}>":
             yield f"{noun} {value.index} '{value.name}' is {value.type}, the side table says tensor<{shape}>"
+
+
+def _constants(constants: tuple[DeviceConstant, ...], values: list[entry.Value]) -> Iterator[str]:
+    for constant, value in zip(constants, values, strict=False):
+        stated = str(tensor_type(constant.local_shape, constant.dtype))
+        if str(value.type) != stated:
+            yield f"argument {value.index} is {value.type}, the constant in the side table {stated}"
 
 
 def _title(program: Program, op: Any) -> str:
