@@ -24,12 +24,12 @@ from typing import Any
 from passes.cost.fusion import FUSIBLE
 from passes.cost.graph import Body, Graph, Node
 from passes.program import entry
+from passes.sharding.flow import BRANCHES
 from passes.sharding.op_rules import RULE
 from passes.sharding.sharding_rule import Mapping, Rule, decode
 
 # Results lie as the operands do, position by position.
 _PASS_ON = frozenset({"sdy.sharding_constraint", "stablehlo.optimization_barrier"})
-_BRANCHES = frozenset({"stablehlo.case", "stablehlo.if"})
 # What tells one layer's name from another's.
 _NUMBER = re.compile(r"\d+")
 
@@ -212,7 +212,7 @@ class _Analysis:
                 self._define(v, (node.name, i))
             if node.name == "stablehlo.while":
                 self._loop(node, times)
-            elif node.name in _BRANCHES:
+            elif node.name in BRANCHES:
                 for inner in node.bodies:
                     self._body(inner, times)
                     for v, result in zip(inner.returned, node.results, strict=True):

@@ -117,6 +117,7 @@ def estimate(graph: Graph, device: Device, topology: str | None = None, entry_na
 def _estimate(graph: Graph, device: Device, topology: str | None, function: Any) -> Estimate:
     found: list[OpCost] = []
     fusions: dict[int, Fusion] = {}
+    rates = _Rates(device)
     stack: list[tuple[Body, int]] = [(graph.entry, 1)]
     while stack:
         body, times = stack.pop()
@@ -126,26 +127,36 @@ def _estimate(graph: Graph, device: Device, topology: str | None, function: Any)
         for node, read, written in zip(body.nodes, fusion.read, fusion.written, strict=True):
             if node.bodies or node.callee:
                 stack += [(inner, times * node.runs) for inner in graph.called(node)]
-            elif read or written or node.work.flops or node.work.transcendentals:
-                found.append(_cost(graph, node, times, read, written, device, topology))
+                continue
+            work = node.work
+            computed = work.flops + work.transcendentals
+            if not (read or written or computed):
+                continue
+            # An op computes on the type of its first operand.
+            compute = computed / rates[graph.elements[(node.operands or node.results)[0]]] if computed else 0.0
+            exchanged = _exchanged(graph, node, device, topology) if node.exchange is not None else (0, 0.0, 0.0)
+            found.append(OpCost(
+                node, times, times * work.flops, times * work.transcendentals, times * read, times * written,
+                times * exchanged[0], times * exchanged[1], times * compute,
+                times * ((read + written) / device.memory_bandwidth), times * exchanged[2],
+            ))
     return Estimate(found, memory(graph, function, fusions), graph, fusions)
 
 
-def _cost(
-    graph: Graph, node: Node, times: int, read: int, written: int, device: Device, topology: str | None
-) -> OpCost:
-    put_in, wire, communication = 0, 0.0, 0.0
-    if node.exchange is not None:
-        kind = node.name.removeprefix("stablehlo.")
-        put_in = sum(graph.bytes[v] for v in node.operands)
-        group = node.exchange.group
-        wire = sent(kind, len(group)) * put_in
-        communication = device.collective(kind, group, put_in, topology)
-    computed = node.work.flops + node.work.transcendentals
-    # An op computes on the type of its first operand.
-    compute = computed / device.rate(graph.elements[(node.operands or node.results)[0]]) if computed else 0.0
-    transfer = (read + written) / device.memory_bandwidth
-    return OpCost(
-        node, times, times * node.work.flops, times * node.work.transcendentals, times * read, times * written,
-        times * put_in, times * wire, times * compute, times * transfer, times * communication,
-    )
+def _exchanged(graph: Graph, node: Node, device: Device, topology: str | None) -> tuple[int, float, float]:
+    """Of a collective: the bytes that one device puts in, those it sends, and seconds."""
+    assert node.exchange is not None
+    kind, group = node.name.removeprefix("stablehlo."), node.exchange.group
+    put_in = sum([graph.bytes[v] for v in node.operands])
+    return put_in, sent(kind, len(group)) * put_in, device.collective(kind, group, put_in, topology)
+
+
+class _Rates(dict[str, float]):
+    """Operations a second by element type, asked of the device once."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def __missing__(self, element: str) -> float:
+        self[element] = self.device.rate(element)
+        return self[element]

@@ -8,7 +8,9 @@ returns it, or if it has several readers and would be costly to compute again fo
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 
 from passes.cost.graph import Body, Graph, Node
 from passes.cost.work import ELEMENTWISE, TRANSCENDENTAL
@@ -37,6 +39,7 @@ _PARTS = frozenset({"stablehlo.slice", "stablehlo.dynamic_slice", "stablehlo.gat
 # Written in place: an update is read and written, the rest of the buffer stays. Name -> position of the update, from
 # the end where negative.
 _IN_PLACE = {"stablehlo.dynamic_update_slice": 1, "stablehlo.scatter": -1}
+_NO_READS: dict[int, int] = {}
 
 
 @dataclass
@@ -55,24 +58,25 @@ class Fusion:
 
 def fuse(graph: Graph, body: Body) -> Fusion:
     """What fusing does to ``body``; blocks inside it are looked at on their own."""
-    fusion = Fusion(_stored(graph, body))
+    stored = _stored(graph, body)
+    fusion = Fusion(stored)
     # Value that is not in memory -> what is read for it: value in memory -> bytes of it.
     sources: dict[int, dict[int, int]] = {}
     sizes = graph.bytes
     for node in body.nodes:
-        name, read, written = node.name, 0, 0
-        if name in FUSIBLE and not any(v in fusion.stored for v in node.results):
+        name, results, read, written = node.name, node.results, 0, 0
+        if name in FUSIBLE and results[0] not in stored:
             reads = _reads(sizes, node, sources)
-            for v in node.results:
+            for v in results:
                 sources[v] = reads
         elif name in _IN_PLACE:
-            reads = _reads(sizes, node, sources)
+            reads = dict(_reads(sizes, node, sources))
             reads.pop(node.operands[0], None)
             written = sizes[node.operands[_IN_PLACE[name]]]
             read = sum(reads.values()) + (written if name == "stablehlo.scatter" else 0)
         elif not (name in ALIASES or node.bodies or node.callee):
             read = sum(_reads(sizes, node, sources).values())
-            written = sum([sizes[v] for v in node.results if v in fusion.stored])
+            written = sum([sizes[v] for v in results if v in stored])
         fusion.read.append(read)
         fusion.written.append(written)
     return fusion
@@ -80,24 +84,27 @@ def fuse(graph: Graph, body: Body) -> Fusion:
 
 def _stored(graph: Graph, body: Body) -> set[int]:
     """The values of ``body`` that are in memory."""
-    readers: dict[int, int] = {}
     stored = {*body.arguments, *body.returned}
+    aliases, costly = [], []
     for node in body.nodes:
-        takes_whole = node.name not in FUSIBLE and node.name not in _ABSORB
-        for v in node.operands:
-            readers[v] = readers.get(v, 0) + 1
-            if takes_whole:
-                stored.add(v)
-        if node.name not in FUSIBLE:
-            stored.update(node.results)
+        if node.name in FUSIBLE:
+            if node.name in ALIASES:
+                aliases.append(node)
+            elif node.name in _COSTLY:
+                costly.append(node.results[0])
+            continue
+        stored.update(node.results)
+        if node.name not in _ABSORB:
+            stored.update(node.operands)
         for inner in node.bodies:
-            stored.update(_captured(graph, inner))
-    for node in reversed(body.nodes):
-        if node.name in _COSTLY and readers.get(node.results[0], 0) > 1:
-            stored.add(node.results[0])
+            stored |= _captured(graph, inner)
         if node.name in ALIASES:
-            # One buffer under two types.
-            stored.update(source for v, source in zip(node.results, node.operands, strict=False) if v in stored)
+            aliases.append(node)
+    readers = Counter(chain.from_iterable([node.operands for node in body.nodes]))
+    stored.update([v for v in costly if readers[v] > 1])
+    for node in reversed(aliases):
+        # One buffer under two types.
+        stored.update([source for v, source in zip(node.results, node.operands, strict=False) if v in stored])
     return stored
 
 
@@ -112,9 +119,16 @@ def _captured(graph: Graph, body: Body) -> set[int]:
 
 
 def _reads(sizes: list[int], node: Node, sources: dict[int, dict[int, int]]) -> dict[int, int]:
-    """What ``node`` reads: value in memory -> bytes of it."""
+    """What ``node`` reads: value in memory -> bytes of it. Not to be changed: what reads alike shares it."""
+    operands = node.operands
+    if not operands:
+        return _NO_READS
+    if len(operands) == 1 and node.name not in _PARTS:
+        [v] = operands
+        inputs = sources.get(v)
+        return inputs if inputs is not None else {v: sizes[v]}
     found: dict[int, int] = {}
-    for v in node.operands:
+    for v in operands:
         inputs = sources.get(v)
         if inputs is None:
             found[v] = sizes[v]
@@ -125,6 +139,6 @@ def _reads(sizes: list[int], node: Node, sources: dict[int, dict[int, int]]) -> 
                 found[source] = min(sizes[source], found.get(source, 0) + size)
     if node.name in _PARTS:
         part = sizes[node.results[0]]
-        for v in sources.get(node.operands[0], (node.operands[0],)):
+        for v in sources.get(operands[0], (operands[0],)):
             found[v] = min(found[v], part)
     return found

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any
 
 from passes import _mlir
 from passes.cost.trip_counts import trip_count
-from passes.cost.work import ELEMENTWISE, NOTHING, Work, work
+from passes.cost.work import ELEMENTWISE, NOTHING, TRANSCENDENTAL, Work, work
 from passes.partition.summary import COLLECTIVES
 from passes.pipeline.collection import uncollected
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.types import byte_size
+from passes.sharding.flow import BRANCHES
 
-# Ops whose regions hold ops of the program; the regions of others say how two elements combine.
-_BRANCHES = frozenset({"stablehlo.case", "stablehlo.if"})
+# Besides branches and loops: ops whose regions hold ops of the program. Those of others combine two elements.
 _ONCE = frozenset({"sdy.manual_computation", "sdy.named_computation"})
 _CALLEE = {"func.call": "callee", "stablehlo.composite": "decomposition"}
 
@@ -102,7 +103,7 @@ class Graph:
         """The bodies that run when ``node`` does: of branches the one with most work."""
         if node.callee:
             return (self.functions[node.callee],)
-        if node.name in _BRANCHES:
+        if node.name in BRANCHES:
             return (max(node.bodies, key=self._weight),)
         return node.bodies
 
@@ -136,11 +137,9 @@ def read_graph(program: Program, entry_name: str | None = None, unknown_runs: in
 class _Reader:
     program: Program
     unknown_runs: int
-    bytes: list[int] = field(default_factory=list)
-    elements: list[str] = field(default_factory=list)
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
+    measures: list[_Measure] = field(default_factory=list)
     ids: dict[Any, int] = field(default_factory=dict)
+    known: dict[Any, _Measure] = field(default_factory=dict)
     functions: dict[str, Body] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
     unknown: list[Any] = field(default_factory=list)
@@ -156,33 +155,45 @@ class _Reader:
             if not len(blocks):
                 raise self.program.error(f"function @{name} has no body, so what it costs is not known", defined[name])
             self.functions[name] = self._body(blocks[0])
-        return Graph(self.program, body, self.functions, self.bytes, self.elements, self.shapes, self.unknown)
+        sizes, elements, shapes, _ = map(list, zip(*self.measures, strict=True)) if self.measures else ([], [], [], [])
+        return Graph(self.program, body, self.functions, sizes, elements, shapes, self.unknown)
 
     def _body(self, block: Any) -> Body:
         arguments = tuple([self._define(a) for a in block.arguments])
-        nodes = [self._node(view.operation) for view in block.operations]
+        ids, measures, known, nodes = self.ids, self.measures, self.known, []
+        for view in block.operations:
+            op = view.operation
+            # One text for each name, whose hash is known from then on.
+            name = intern(op.name)
+            operands = tuple([ids[v] for v in op.operands])
+            work_of = _ONE_RESULT.get(name)
+            if work_of is None:
+                nodes.append(self._node(op, name, operands))
+                continue
+            result = op.result
+            measure = known.get(result.type)
+            if measure is None:
+                number = self._define(result)
+                measure = measures[number]
+            else:
+                number = ids[result] = len(measures)
+                measures.append(measure)
+            nodes.append(Node(op, name, operands, (number,), work_of(measure[3])))
         last = nodes.pop()
         return Body(arguments, nodes, last.operands)
 
-    def _node(self, op: Any) -> Node:
-        name, ids = op.name, self.ids
-        operands = tuple([ids[v] for v in op.operands])
-        if name in ELEMENTWISE:
-            [result] = op.results
-            number = self._define(result)
-            return Node(op, name, operands, (number,), _per_element(self.counts[number]))
+    def _node(self, op: Any, name: str, operands: tuple[int, ...]) -> Node:
         if name == "stablehlo.while":
             return self._loop(op, operands)
         if name in _CALLEE:
             callee = _mlir.ir.FlatSymbolRefAttr(op.attributes[_CALLEE[name]]).value
             self.wanted.append(callee)
             return Node(op, name, operands, self._results(op), callee=callee)
-        if name in _BRANCHES or name in _ONCE:
+        if name in BRANCHES or name in _ONCE:
             bodies = tuple([self._body(region.blocks[0]) for region in op.regions])
             return Node(op, name, operands, self._results(op), NOTHING, bodies)
-        if name in COLLECTIVES:
-            return Node(op, name, operands, self._results(op), work(op), exchange=exchange_of(op))
-        return Node(op, name, operands, self._results(op), work(op))
+        exchange = exchange_of(op) if name in COLLECTIVES else None
+        return Node(op, name, operands, self._results(op), work(op), exchange=exchange)
 
     def _loop(self, op: Any, operands: tuple[int, ...]) -> Node:
         count = trip_count(op)
@@ -196,25 +207,26 @@ class _Reader:
         return tuple([self._define(v) for v in op.results])
 
     def _define(self, value: Any) -> int:
-        size, element, shape, count = _measure(value.type)
-        if size is None:
-            reason = f"a value of type {value.type} has no static shape, so its size is not known"
-            owner = value.owner
-            raise self.program.error(reason, getattr(owner, "owner", owner))
-        number = self.ids[value] = len(self.bytes)
-        self.bytes.append(size)
-        self.elements.append(element)
-        self.shapes.append(shape)
-        self.counts.append(count)
+        type = value.type
+        measure = self.known.get(type)
+        if measure is None:
+            size, element, shape, count = _measure(type)
+            if size is None:
+                reason = f"a value of type {type} has no static shape, so its size is not known"
+                owner = value.owner
+                raise self.program.error(reason, getattr(owner, "owner", owner))
+            measure = self.known[type] = size, element, shape, count
+        number = self.ids[value] = len(self.measures)
+        self.measures.append(measure)
         return number
 
 
-@functools.cache
-def _measure(type: Any) -> tuple[int | None, str, tuple[int, ...], int]:
-    """Bytes, element type, shape and number of elements of a value of ``type``.
+# Bytes, element type, shape, number of elements.
+_Measure = tuple[int, str, tuple[int, ...], int]
 
-    A token has no bytes, and of a dynamic shape they are ``None``.
-    """
+
+def _measure(type: Any) -> tuple[int | None, str, tuple[int, ...], int]:
+    """What is measured of a value of ``type``: a token has no bytes, and of a dynamic shape they are ``None``."""
     ir = _mlir.ir
     if isinstance(type, ir.RankedTensorType):
         if not type.has_static_shape:
@@ -231,6 +243,26 @@ def _measure(type: Any) -> tuple[int | None, str, tuple[int, ...], int]:
 @functools.cache
 def _per_element(count: int) -> Work:
     return Work(count)
+
+
+@functools.cache
+def _functions(count: int) -> Work:
+    return Work(0, count)
+
+
+def _nothing(count: int) -> Work:
+    return NOTHING
+
+
+# The most frequent ops, all of one result -> the work of so many elements of it. What they compute is as in `work`.
+_ONE_RESULT: dict[str, Callable[[int], Work]] = {
+    **{
+        f"stablehlo.{name}": _nothing
+        for name in ("broadcast_in_dim", "constant", "iota", "reshape", "slice", "transpose")
+    },
+    **dict.fromkeys(ELEMENTWISE, _per_element),
+    **dict.fromkeys(TRANSCENDENTAL, _functions),
+}
 
 
 def runs(graph: Graph, body: Body | None = None, *, loops_once: bool = False) -> Iterator[tuple[Node, int]]:

@@ -9,8 +9,11 @@ from.
 
 from __future__ import annotations
 
+import operator
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 from passes import _mlir
@@ -18,7 +21,8 @@ from passes.cost.fusion import ALIASES, FUSIBLE, Fusion, fuse
 from passes.cost.graph import Body, Graph, Node
 from passes.program import entry
 
-_IN_PLACE = frozenset({"stablehlo.dynamic_update_slice", "stablehlo.scatter"})
+# Their results can take the place of an operand.
+_TAKES_PLACE = FUSIBLE | {"stablehlo.dynamic_update_slice", "stablehlo.scatter", "stablehlo.while"}
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,13 @@ class Memory:
 def memory(graph: Graph, function: Any, fusions: dict[int, Fusion] | None = None) -> Memory:
     """The memory that running ``function``, the entry of ``graph``, takes; ``fusions`` by the id of their body."""
     sizes, body = graph.bytes, graph.entry
-    donated = _donations(function)
+    donated = _donations(function, len(body.arguments))
     arguments = sum(sizes[v] for v in body.arguments)
     in_place = {body.returned[result]: argument for argument, result in donated.items() if result < len(body.returned)}
     walker = _Walker(graph, fusions if fusions is not None else {})
     # A result written into a donated argument takes no room of its own.
     free = {v for v, a in in_place.items() if sizes[v] <= sizes[body.arguments[a]]}
-    free |= _reused(graph, body, _donors(function))
+    free |= _reused(graph, body, _donors(function, len(body.arguments)))
     found = walker.peak(body, kept=frozenset(body.returned), free=free)
     results = sum(sizes[v] for v in set(body.returned) - free - set(body.arguments))
     held = [Held(v, None, sizes[v]) for v in body.arguments] + found.held
@@ -82,31 +86,29 @@ def memory(graph: Graph, function: Any, fusions: dict[int, Fusion] | None = None
     )
 
 
-def _donations(function: Any) -> dict[int, int]:
+def _donations(function: Any, count: int) -> dict[int, int]:
     """Argument -> the result that takes its place."""
-    found = {}
-    for value in entry.arguments(function):
-        alias = value.attributes.get("tf.aliasing_output")
-        if alias is not None:
-            found[value.index] = int(_mlir.ir.IntegerAttr(alias).value)
-    return found
+    found = entry.value_attribute(function, "arg_attrs", "tf.aliasing_output", count)
+    return {index: int(_mlir.ir.IntegerAttr(alias).value) for index, alias in enumerate(found) if alias is not None}
 
 
-def _donors(function: Any) -> list[int]:
+def _donors(function: Any, count: int) -> list[int]:
     """Arguments that any result of their size may take the place of."""
-    return [v.index for v in entry.arguments(function) if "jax.buffer_donor" in v.attributes]
+    found = entry.value_attribute(function, "arg_attrs", "jax.buffer_donor", count)
+    return [index for index, attribute in enumerate(found) if attribute is not None]
 
 
 def _reused(graph: Graph, body: Body, donors: Iterable[int]) -> set[int]:
     """Results that find a donor of their size, first come, first served, as XLA pairs them."""
-    waiting: dict[int, list[int]] = {}
+    waiting: dict[int, deque[int]] = {}
+    arguments = set(body.arguments)
     for v in dict.fromkeys(body.returned):
-        if v not in body.arguments:
-            waiting.setdefault(graph.bytes[v], []).append(v)
+        if v not in arguments:
+            waiting.setdefault(graph.bytes[v], deque()).append(v)
     found = set()
     for index in donors:
         if candidates := waiting.get(graph.bytes[body.arguments[index]]):
-            found.add(candidates.pop(0))
+            found.add(candidates.popleft())
     return found
 
 
@@ -120,6 +122,17 @@ class _Peak:
 
 
 _NOTHING = _Peak(0)
+
+
+@dataclass(slots=True)
+class _Life:
+    """A value in memory: which, what made it, its bytes, and from and to which op it is there."""
+
+    value: int
+    node: Node
+    bytes: int
+    first: int
+    last: int = -1
 
 
 @dataclass
@@ -153,62 +166,57 @@ class _Walker:
         stored = self.fusions[id(body)].stored
         owner = _owners(body)
         dying = _dying(body, stored, owner, kept)
-        live: dict[int, tuple[Node, int]] = {}
-        born: dict[int, int] = {}
+        live: dict[int, _Life] = {}
+        ended: list[_Life] = []
         lent = dict(lent or {})
         now, top = 0, _Peak(0)
+        worst_position, deeper = 0, _NOTHING
         timeline = top.timeline
         for position, node in enumerate(body.nodes):
-            made = [v for v in node.results if v in stored and v not in owner]
-            ends = dying.get(position, ())
-            if not made and not ends and not node.bodies and not node.callee:
+            ends = dying.get(position)
+            if ends is None and node.name in FUSIBLE and node.results[0] not in stored:
                 timeline.append(now)
                 continue
-            if ends and made:
+            made = [v for v in node.results if v in stored and v not in owner]
+            if ends is not None and made and node.name in _TAKES_PLACE:
                 for v in self._handed_over(node, ends, live, lent):
                     # While this op runs, its result is what counts of the two.
-                    now -= self._end(v, live, born, position - 1, top) if v in live else lent.pop(v)
+                    now -= _end(live.pop(v), position - 1, ended) if v in live else lent.pop(v)
             for v in made:
                 size = 0 if v in free or self._constant(node) else sizes[v]
-                live[v], born[v] = (node, size), position
+                live[v] = _Life(v, node, size, position)
                 now += size
             worst = _NOTHING
             if node.bodies or node.callee:
                 worst = max([self.inner(inner) for inner in self.graph.called(node)], key=lambda p: p.bytes)
+                top.lifetimes += [(h.value, position, position) for h in worst.held]
             timeline.append(now + worst.bytes)
-            top.lifetimes += [(h.value, position, position) for h in worst.held]
             if now + worst.bytes > top.bytes:
                 top.bytes, top.at = now + worst.bytes, (node, *worst.at)
-                snapshot, deeper = dict(live), worst.held
-            for v in ends:
+                worst_position, deeper = position, worst
+            for v in ends or ():
                 if v in live:
-                    now -= self._end(v, live, born, position, top)
-        top.lifetimes += [(v, born[v], len(body.nodes) - 1) for v, (_, size) in live.items() if size]
+                    now -= _end(live.pop(v), position, ended)
+        for life in live.values():
+            _end(life, len(body.nodes) - 1, ended)
+        top.lifetimes += [(life.value, life.first, life.last) for life in ended]
         if top.at:
-            top.held = [Held(v, node, size) for v, (node, size) in snapshot.items() if size] + deeper
+            at_peak = [life for life in ended if life.first <= worst_position <= life.last]
+            top.held = [Held(life.value, life.node, life.bytes) for life in at_peak] + deeper.held
         return top
 
     def _handed_over(
-        self, node: Node, ends: Iterable[int], live: dict[int, tuple[Node, int]], lent: dict[int, int]
+        self, node: Node, ends: Iterable[int], live: dict[int, _Life], lent: dict[int, int]
     ) -> list[int]:
         """What of ``live`` and ``lent`` the results of ``node`` take the place of."""
-        if not (node.name in FUSIBLE or node.name in _IN_PLACE or node.name == "stablehlo.while"):
-            return []
         wanted = [self.graph.bytes[v] for v in node.results]
         found = []
         for v in ends:
-            size = live[v][1] if v in live else lent.get(v, 0)
+            size = live[v].bytes if v in live else lent.get(v, 0)
             if size and size in wanted:
                 wanted.remove(size)
                 found.append(v)
         return found
-
-    def _end(self, v: int, live: dict[int, tuple[Node, int]], born: dict[int, int], position: int, top: _Peak) -> int:
-        """Takes ``v`` out of ``live``; its bytes."""
-        size = live.pop(v)[1]
-        if size:
-            top.lifetimes.append((v, born[v], position))
-        return size
 
     def _constant(self, node: Node) -> bool:
         if node.name != "stablehlo.constant":
@@ -217,25 +225,30 @@ class _Walker:
         return True
 
 
+def _end(life: _Life, position: int, ended: list[_Life]) -> int:
+    """Ends ``life``; its bytes."""
+    if life.bytes:
+        life.last = position
+        ended.append(life)
+    return life.bytes
+
+
 def _owners(body: Body) -> dict[int, int]:
     """Value -> the value whose buffer it is, where that is another one."""
     owner: dict[int, int] = {}
     for node in body.nodes:
-        if node.name not in ALIASES and node.name != "stablehlo.while":
+        if node.name in ALIASES:
+            carried = list(zip(node.results, node.operands, strict=False))
+        elif node.name == "stablehlo.while":
+            # What a loop returns as it is given stays where it is.
+            inner = node.bodies[1]
+            unchanged = map(operator.eq, inner.arguments, inner.returned)
+            carried = list(compress(zip(node.results, node.operands, strict=True), unchanged))
+        else:
             continue
-        for position, v in enumerate(node.results):
-            if (node.name in ALIASES and position < len(node.operands)) or _carried_along(node, position):
-                source = node.operands[position]
-                owner[v] = owner.get(source, source)
+        for v, source in carried:
+            owner[v] = owner.get(source, source)
     return owner
-
-
-def _carried_along(node: Node, position: int) -> bool:
-    """Whether ``node`` is a loop that returns what it starts from as this result."""
-    if node.name != "stablehlo.while":
-        return False
-    body = node.bodies[1]
-    return body.returned[position] == body.arguments[position]
 
 
 def _dying(body: Body, stored: set[int], owner: dict[int, int], kept: frozenset[int]) -> dict[int, list[int]]:
@@ -248,13 +261,14 @@ def _dying(body: Body, stored: set[int], owner: dict[int, int], kept: frozenset[
         node = body.nodes[position]
         until = position
         for v in node.results:
-            until = max(until, last.setdefault(owner.get(v, v), position))
-        # What is not in memory is computed when its reader is.
-        if until > position and (node.name not in FUSIBLE or any(v in stored for v in node.results)):
-            until = position
+            read = last.setdefault(owner.get(v, v), position)
+            # What is not in memory is computed when its reader is.
+            if read > until and v not in stored and node.name in FUSIBLE:
+                until = read
         for v in node.operands if not node.bodies else _read(node):
             buffer = owner.get(v, v)
-            if last.get(buffer, -1) < until:
+            # What is met first, going backwards, is mostly read last.
+            if last.setdefault(buffer, until) < until:
                 last[buffer] = until
     found: dict[int, list[int]] = {}
     for v, position in last.items():

@@ -71,9 +71,15 @@ def _count(type: Any) -> int:
 
 def dot_general(op: Any) -> Work:
     """Two for each element of the result and each element contracted for it."""
-    numbers = _mlir.stablehlo.DotDimensionNumbers(op.attributes["dot_dimension_numbers"])
-    shape = op.operands[0].type.shape
-    return Work(2 * elements(op.results[0]) * math.prod(shape[d] for d in numbers.lhs_contracting_dimensions))
+    contracted = _contracted(op.operands[0].type, op.attributes["dot_dimension_numbers"])
+    return Work(2 * elements(op.results[0]) * contracted)
+
+
+@functools.cache
+def _contracted(lhs: Any, numbers: Any) -> int:
+    """How many elements are contracted for each of the result."""
+    shape = lhs.shape
+    return math.prod(shape[d] for d in _mlir.stablehlo.DotDimensionNumbers(numbers).lhs_contracting_dimensions)
 
 
 def dot(op: Any) -> Work:

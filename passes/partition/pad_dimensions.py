@@ -23,12 +23,13 @@ from typing import Any, ClassVar
 from passes import _mlir
 from passes.partition.padded_ops import TREATMENTS
 from passes.partition.padded_values import Shape, Values
-from passes.partition.padding_choice import BARRIER, BRANCHES, LOOP, Choice, Chooser, View
+from passes.partition.padding_choice import BARRIER, LOOP, Choice, Chooser, View
 from passes.partition.shardings import ShardingMap
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program import entry
 from passes.program.walk import operations
 from passes.sharding.divisibility import Indivisible
+from passes.sharding.flow import BRANCHES
 from passes.sharding.mesh import meshes
 from passes.sharding.op_rules import RULE
 from passes.sharding.sharding_rule import decode

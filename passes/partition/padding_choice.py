@@ -18,6 +18,7 @@ from passes.partition.padded_ops import Masks, paddable, rule_of
 from passes.partition.shardings import ShardingMap
 from passes.program import entry
 from passes.program.types import byte_size
+from passes.sharding.flow import BRANCHES
 from passes.sharding.sharding_rule import Rule
 
 # A dimension of a value; the results of the entry function, which are no values, go by ("result", index).
@@ -31,7 +32,6 @@ FLOPS = 100
 _WASTE = 2
 
 LOOP = "stablehlo.while"
-BRANCHES = frozenset({"stablehlo.case", "stablehlo.if"})
 BARRIER = "stablehlo.optimization_barrier"
 _STATED = frozenset({"sdy.reshard", "sdy.sharding_constraint"})
 

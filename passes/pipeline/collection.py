@@ -9,11 +9,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No collections in the body: each would look at everything made so far, and find nothing."""
+    """No collections in the body: each would look at everything made so far, and find nothing.
+
+    Nor one right behind it, which would look at all that the body made: that counts as old at once.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

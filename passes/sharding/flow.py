@@ -17,9 +17,9 @@ _EDGE = "sdy.data_flow_edge"
 # Region ops whose operand i flows into block argument i, and whose terminator's operand i flows into result i.
 _BODIES = frozenset({"sdy.named_computation", "sdy.manual_computation"})
 _LOOP = "stablehlo.while"
-_BRANCHES = frozenset({"stablehlo.case", "stablehlo.if"})
+BRANCHES = frozenset({"stablehlo.case", "stablehlo.if"})
 _BARRIER = "stablehlo.optimization_barrier"
-_OWNERS = _BODIES | _BRANCHES | {_LOOP, _BARRIER}
+_OWNERS = _BODIES | BRANCHES | {_LOOP, _BARRIER}
 _TERMINATORS = frozenset({"stablehlo.return", "sdy.return"})
 
 
@@ -84,7 +84,7 @@ class Flow:
             return [op.operands[index]]
         if op.name == _LOOP:
             return [op.operands[index], self._returned(op, 1, index)]
-        if op.name in _BRANCHES:
+        if op.name in BRANCHES:
             return [self._returned(op, number, index) for number in range(len(op.regions))]
         return [self._returned(op, 0, index)]
 
