@@ -1,45 +1,51 @@
 """The cost model beside XLA: FLOPs, bytes of collectives, peak memory; and how long costing takes.
 
   python benchmarks/cost.py flops  [FILE ...]      FLOPs and transcendentals beside XLA's cost analysis
-  python benchmarks/cost.py memory [SECONDS]       peak memory beside XLA's buffers, over (train step, plan) pairs
+  python benchmarks/cost.py memory [SECONDS [FOLDER]]  peak memory beside XLA's buffers; goes on with what FOLDER has
   python benchmarks/cost.py collectives            bytes put into collectives beside XLA's count, for the shipped plans
   python benchmarks/cost.py time   [FILE ...]      costing beside native parsing and printing, CPU seconds
 
 XLA counts FLOPs before optimization and loops once, so loops count once here too. Buffers are those of its CPU backend,
-which widens bf16 to f32: modules with bf16 are listed apart. Plans are every preset and rules file that fits a module,
-and random ones: a random dimension of every argument over a random axis.
+which widens bf16 to f32: modules with bf16 are listed apart. Plans are the rules files of examples, presets and random
+ones; all modules get their first plan before one gets its second.
 """
 
 from __future__ import annotations
 
-import random
+import json
+import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
-from benchmarks import collectives
-from passes.cost import device
-from passes.cost.estimate import estimate
-from passes.cost.graph import read_graph, runs
-from passes.cost.memory import memory
-from passes.cost.program_cost import legalize
-from passes.errors import UserError
-from passes.execute import prepare, xla_analysis
-from passes.partition.partition import partition
-from passes.program import read, write
-from passes.program.entry import arguments, find_entry
-from passes.program.read import Program
-from passes.sharding.annotate import annotate
-from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, sharding_to_attr
-from passes.sharding.rules_file import load
-
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import collectives  # noqa: E402
+from passes.cost import device  # noqa: E402
+from passes.cost.estimate import estimate  # noqa: E402
+from passes.cost.graph import read_graph, runs  # noqa: E402
+from passes.cost.memory import Memory, memory  # noqa: E402
+from passes.cost.program_cost import inline, legalize  # noqa: E402
+from passes.errors import UserError  # noqa: E402
+from passes.execute import prepare, xla_analysis  # noqa: E402
+from passes.partition.partition import partition  # noqa: E402
+from passes.program import read, write  # noqa: E402
+from passes.program.entry import find_entry  # noqa: E402
+from passes.program.read import Program  # noqa: E402
+from passes.sharding.annotate import annotate  # noqa: E402
+from passes.sharding.mesh import Mesh  # noqa: E402
+from passes.sharding.rules_file import load  # noqa: E402
+from tests.partition.random_shardings import annotate as randomly  # noqa: E402
+
 CORPUS = ROOT.parent / "shared" / "corpus"
 MESHES = (Mesh((("data", 2), ("model", 4))), Mesh((("data", 8),)))
-# XLA's compiler takes minutes beyond this.
-MOST_OPS_BYTES = 600_000
+# Corpus modules whose memory is compared: beyond, XLA's compiler takes minutes, and below there is little to hold.
+LEAST_BYTES, MOST_BYTES = 20_000, 500_000
 
 
 def modules() -> list[Path]:
@@ -72,89 +78,107 @@ def flops(paths: list[Path]) -> None:
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-def plans(path: Path) -> Iterator[tuple[str, Program]]:
-    """Annotated programs, with the plan's name."""
-    rules = [*sorted(path.parent.glob("*.toml"))] if path.parent.parent.name == "examples" else []
-    named = [str(r) for r in rules] + [f"preset:{n}" for n in ("data_parallel", "fsdp", "megatron", "megatron_fsdp")]
-    for name in named:
-        try:
-            program = read.read(str(path))
-            annotate(program, load(name))
-        except UserError:
-            continue
-        yield Path(name).stem, program
+@dataclass(frozen=True)
+class Pair:
+    """A module under a plan, and the bytes that XLA assigns on each device; all but the title 0 if it refuses."""
+
+    title: str
+    plan: str
+    narrow: bool = False
+    arguments: int = 0
+    results: int = 0
+    temporaries: int = 0
+    aliased: int = 0
+    error: str = ""
+
+    @property
+    def file(self) -> str:
+        """The per-device program."""
+        return f"{self.title.replace('/', '-')}.{self.plan}.mlirbc"
+
+
+def plans(path: Path) -> list[tuple[str, Callable[[Program], None]]]:
+    """What annotates the program, with the plan's name: rules files beside it, then presets and random shardings."""
+    rules = sorted(path.parent.glob("*.toml")) if path.parent.parent.name == "examples" else []
+    found = [(file.stem, lambda p, f=file: annotate(p, load(str(f)))) for file in rules]
+    common: list[tuple[str, Callable[[Program], None]]] = []
+    for name, mesh in (("fsdp", MESHES[1]), ("megatron_fsdp", MESHES[0]), ("data_parallel", MESHES[1]),
+                       ("megatron", MESHES[0])):
+        common.append((f"preset-{name}", lambda p, n=name, m=mesh: annotate(p, load(f"preset:{n}", m))))
     for seed in range(3):
-        program = read.read(str(path))
-        annotate_at_random(program, random.Random(seed))
-        yield f"random {seed}", program
+        common.insert(2 * seed, (f"random-{seed}", lambda p, s=seed: randomly(p, MESHES[s % 2], s) and None))
+    return found + common
 
 
-def annotate_at_random(program: Program, rng: random.Random) -> None:
-    """Shards a dimension of each argument that divides over one axis of a mesh."""
-    from passes import _mlir
-
-    mesh = rng.choice(MESHES)
-    ir, context = _mlir.ir, _mlir.context()
-    with ir.InsertionPoint.at_block_begin(program.module.body), ir.Location.unknown(context):
-        ir.Operation.create("sdy.mesh", attributes={
-            "sym_name": ir.StringAttr.get("mesh", context), "mesh": mesh_to_attr(mesh)})
-    function = find_entry(program)
-    attributes = []
-    for value in arguments(function):
-        shape = list(ir.RankedTensorType(value.type).shape)
-        name, size = rng.choice(mesh.axes)
-        fitting = [d for d, n in enumerate(shape) if n % size == 0]
-        kept = dict(value.attributes)
-        if fitting and rng.random() < 0.7:
-            chosen = rng.choice(fitting)
-            dims = tuple((mesh.axis(name),) if d == chosen else () for d in range(len(shape)))
-            kept["sdy.sharding"] = sharding_to_attr("mesh", Sharding(mesh, dims))
-        attributes.append(ir.DictAttr.get(kept, context))
-    function.attributes["arg_attrs"] = ir.ArrayAttr.get(attributes, context)
-
-
-def peaks(seconds: float) -> None:
-    found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+def peaks(folder: Path, seconds: float) -> None:
+    """Has XLA compile pairs that are not in ``folder`` yet for ``seconds``, then compares all that are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = folder / "pairs.jsonl"
+    known = [Pair(**json.loads(line)) for line in lines.read_text().splitlines()] if lines.exists() else []
+    done = {(pair.title, pair.plan) for pair in known}
     until = time.monotonic() + seconds
-    for path in modules():
-        if path.stat().st_size > MOST_OPS_BYTES or "bf16" in path.name or time.monotonic() > until:
-            continue
-        if path.parent.name != "corpus" and path.stem != "train_step":
-            continue
-        narrow = "bf16" in path.read_text()
-        for plan, program in plans(path):
-            try:
-                devices = partition(program).side_table.mesh.device_count
-                ours = memory(read_graph(program), find_entry(program))
-                code = prepare.per_device_code(program, as_written=True)
-                theirs = xla_analysis.buffers(code, "per-device", devices)
-            except UserError as error:
-                print(f"{_title(path):<36}{plan:<20}{str(error).splitlines()[0][:60]}", flush=True)
-                continue
-            found[narrow].append((ours.peak, theirs.peak))
-            print(f"{_title(path):<36}{plan:<20}{ours.peak:>14,}{theirs.peak:>14,}{ours.peak / theirs.peak:>7.2f}"
-                  f"{'  bf16' if narrow else ''}", flush=True)
-            if time.monotonic() > until:
-                break
-    for narrow, pairs in found.items():
-        if len(pairs) > 2:
-            errors = [abs(ours / theirs - 1) for ours, theirs in pairs]
-            print(f"{'bf16' if narrow else 'without bf16'}: {len(pairs)} pairs, rank correlation "
-                  f"{rank_correlation(pairs):.3f}, median error {statistics.median(errors):.1%}")
+    paths = [p for p in modules() if LEAST_BYTES < p.stat().st_size < MOST_BYTES or p.parent.name != "corpus"]
+    rounds = zip_longest(*([(path, plan) for plan in plans(path)] for path in paths))
+    for path, (plan, mark) in (case for cases in rounds for case in cases if case is not None):
+        if time.monotonic() > until:
+            break
+        if (_title(path), plan) not in done:
+            known.append(_compiled(path, plan, mark, folder))
+            with lines.open("a") as file:
+                file.write(json.dumps(asdict(known[-1])) + "\n")
+    compare(folder, [pair for pair in known if not pair.error])
+
+
+def _compiled(path: Path, plan: str, mark: Callable[[Program], None], folder: Path) -> Pair:
+    pair = Pair(_title(path), plan, "bf16" in path.read_text())
+    try:
+        program = read.read(str(path))
+        mark(program)
+        devices = partition(program, keep_functions=False).side_table.mesh.device_count
+        legalize(program)
+        inline(program)
+        code = prepare.per_device_code(program, as_written=True)
+        theirs = xla_analysis.buffers(code, "per-device", devices)
+    except (UserError, RuntimeError) as error:
+        return replace(pair, error=str(error).splitlines()[0])
+    (folder / pair.file).write_bytes(write.to_bytecode(program.module))
+    return replace(pair, **asdict(theirs))
+
+
+def compare(folder: Path, pairs: list[Pair]) -> None:
+    """Prints ours beside XLA's for each pair, the furthest off first, and how they agree."""
+    found: dict[bool, list[tuple[Pair, Memory]]] = {False: [], True: []}
+    for pair in pairs:
+        program = read.read(str(folder / pair.file))
+        found[pair.narrow].append((pair, memory(read_graph(program), find_entry(program))))
+    print(f"{'':<58}{'arguments + temporaries':>33}{'temporaries':>33}")
+    for narrow, rows in found.items():
+        rows.sort(key=lambda row: -abs(math.log(_both(row[1]) / _both(row[0]))))
+        for pair, ours in rows:
+            columns = "".join(
+                f"{a:>13,}{b:>13,}{a / b if b else 1.0:>7.2f}"
+                for a, b in ((_both(ours), _both(pair)), (ours.temporaries, pair.temporaries))
+            )
+            print(f"{pair.title:<38}{pair.plan:<20}{columns}")
+        for what, of in (("arguments + temporaries", _both), ("temporaries", lambda m: m.temporaries)):
+            values = [(of(ours), of(pair)) for pair, ours in rows if of(pair)]
+            if len(values) > 2:
+                errors = [abs(a / b - 1) for a, b in values]
+                print(f"{'bf16' if narrow else 'without bf16'}, {what}: {len(values)} pairs, rank correlation "
+                      f"{rank_correlation(values):.3f}, median error {statistics.median(errors):.1%}")
+
+
+def _both(found: Pair | Memory) -> int:
+    return found.arguments + found.temporaries
 
 
 def _title(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}" if path.stem == "train_step" else path.stem
+    return path.stem if path.parent.name == "corpus" else f"{path.parent.name}/{path.stem}"
 
 
 def rank_correlation(pairs: list[tuple[float, float]]) -> float:
-    """Spearman's: Pearson's of the ranks."""
-    columns = [sorted(range(len(pairs)), key=lambda i, c=c: pairs[i][c]) for c in (0, 1)]
-    ranks = [[0] * len(pairs) for _ in columns]
-    for column, order in enumerate(columns):
-        for rank, index in enumerate(order):
-            ranks[column][index] = rank
-    return statistics.correlation(*ranks)
+    """Spearman's."""
+    return statistics.correlation(*zip(*pairs, strict=True), method="ranked")
 
 
 # -- collectives -------------------------------------------------------------------------------------------------------
@@ -194,16 +218,21 @@ def exchanged() -> None:
 def times(paths: list[Path]) -> None:
     v5e = device.load("tpu_v5e")
     for path in paths:
-        start = time.process_time()
-        program = read.read(str(path))
-        parsed = time.process_time()
-        write.to_text(program.module)
-        printed = time.process_time()
-        found = estimate(read_graph(program), v5e)
-        done = time.process_time()
-        native = printed - start
-        print(f"{path.stem:<36}{len(found.ops):>8} ops  parse {parsed - start:.2f} s  print {printed - parsed:.2f} s  "
-              f"cost {done - printed:.2f} s  {(done - printed) / native:.2f}x", flush=True)
+        _time(path, v5e)
+
+
+def _time(path: Path, on: device.Device) -> None:
+    """In a function of its own, so that what it made is gone before the next one is timed."""
+    start = time.process_time()
+    program = read.read(str(path))
+    parsed = time.process_time()
+    write.to_text(program.module)
+    printed = time.process_time()
+    found = estimate(read_graph(program), on)
+    done = time.process_time()
+    native = printed - start
+    print(f"{path.stem:<36}{len(found.ops):>8} ops  parse {parsed - start:.2f} s  print {printed - parsed:.2f} s  "
+          f"cost {done - printed:.2f} s  {(done - printed) / native:.2f}x", flush=True)
 
 
 def main() -> None:
@@ -213,7 +242,7 @@ def main() -> None:
     elif what == "collectives":
         exchanged()
     elif what == "memory":
-        peaks(float(rest[0]) if rest else 600)
+        peaks(Path(rest[1] if len(rest) > 1 else "build/memory"), float(rest[0]) if rest else 600)
     else:
         times(list(map(Path, rest)) or sorted(CORPUS.glob("*.mlir"), key=lambda p: -p.stat().st_size)[:6])
 

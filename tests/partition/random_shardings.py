@@ -52,7 +52,10 @@ def _write(
         sharding = Sharding(mesh, _dims(list(shape), mesh, choose, indivisible))
         closed = tuple(choose.random() < 0.7 for _ in shape)
         stated = choose.random() < 0.85
-        attributes = {"sdy.sharding": sharding_to_attr("mesh", sharding, closed)} if stated else {}
+        # Donations and the like stay.
+        attributes = {name: attr for name, attr in value.attributes.items() if name != "sdy.sharding"}
+        if stated:
+            attributes["sdy.sharding"] = sharding_to_attr("mesh", sharding, closed)
         written.append(ir.DictAttr.get(attributes, context=context))
         found.append(sharding.spec() if stated else "?")
     find_entry(program).attributes[key] = ir.ArrayAttr.get(written, context=context)
