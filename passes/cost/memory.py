@@ -2,25 +2,36 @@
 
 Ops run in the order of the text. A value that is in memory (`fusion`) is there from the op that makes it to the last
 that reads it, directly or through values that are not in memory. Arguments stay for the whole run, except where they
-are donated: then a result of the same size takes their place. An elementwise result takes the place of an operand of
-its size that is read for the last time, and so do updates in place. Results of a loop take the place of what it starts
-from.
+are donated: then a result of the same size takes their place. Other results have a place of their own from the start,
+in which values of their size may be until they are made. An elementwise result takes the place of an operand of its
+size that is read for the last time, and so do updates in place. Results of a loop take the place of what it starts
+from. A collective along any but the outermost dimension takes a copy.
 """
 
 from __future__ import annotations
 
+import math
 import operator
+from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from heapq import heappop, heappush
+from itertools import accumulate, compress, islice
 from typing import Any
 
 from passes import _mlir
 from passes.cost.fusion import ALIASES, FUSIBLE, Fusion, fuse
 from passes.cost.graph import Body, Graph, Node
 from passes.program import entry
+from passes.program.attributes import integer
 
+# Attributes of collectives that name dimensions.
+_ALONG = {
+    "stablehlo.all_gather": ("all_gather_dim",),
+    "stablehlo.all_to_all": ("split_dimension", "concat_dimension"),
+    "stablehlo.reduce_scatter": ("scatter_dimension",),
+}
 # Their results can take the place of an operand.
 _TAKES_PLACE = FUSIBLE | {"stablehlo.dynamic_update_slice", "stablehlo.scatter", "stablehlo.while"}
 
@@ -76,13 +87,17 @@ def memory(graph: Graph, function: Any, fusions: dict[int, Fusion] | None = None
     # A result written into a donated argument takes no room of its own.
     free = {v for v, a in in_place.items() if sizes[v] <= sizes[body.arguments[a]]}
     free |= _reused(graph, body, _donors(function, len(body.arguments)))
-    found = walker.peak(body, kept=frozenset(body.returned), free=free)
-    results = sum(sizes[v] for v in set(body.returned) - free - set(body.arguments))
-    held = [Held(v, None, sizes[v]) for v in body.arguments] + found.held
+    in_arguments = free.union(body.arguments)
+    own = [v for v in dict.fromkeys(body.returned) if v not in in_arguments]
+    results = sum([sizes[v] for v in own])
+    found = walker.peak(body, frozenset(body.returned), free, own=own)
+    makers = {v: node for node in body.nodes for v in node.results}
+    held = [Held(v, makers.get(v), sizes[v]) for v in (*body.arguments, *own)] + found.held
     held.sort(key=lambda h: -h.bytes)
+    last = len(body.nodes) - 1
     return Memory(
-        arguments + found.bytes, arguments, results, walker.constants, found.at, held,
-        [arguments + size for size in found.timeline], found.lifetimes,
+        arguments + results + found.bytes, arguments, results, walker.constants, found.at, held,
+        [arguments + results + size for size in found.timeline], [(v, 0, last) for v in own] + found.lifetimes,
     )
 
 
@@ -150,7 +165,8 @@ class _Walker:
         return self.known[id(body)]
 
     def peak(
-        self, body: Body, kept: frozenset[int], free: set[int], lent: dict[int, int] | None = None
+        self, body: Body, kept: frozenset[int], free: set[int], lent: dict[int, int] | None = None,
+        own: Sequence[int] = (),
     ) -> _Peak:
         """What the values of ``body`` take at most.
 
@@ -159,6 +175,7 @@ class _Walker:
           kept: Values that stay until the end.
           free: Values that take the place of something that is counted elsewhere.
           lent: Arguments whose place a result may take, with their bytes.
+          own: Values that have a place of their own from the start, which is counted elsewhere.
         """
         sizes = self.graph.bytes
         if id(body) not in self.fusions:
@@ -166,12 +183,14 @@ class _Walker:
         stored = self.fusions[id(body)].stored
         owner = _owners(body)
         dying = _dying(body, stored, owner, kept)
+        places = {owner.get(v, v): -1 for v in own}
+        free = {owner.get(v, v) for v in free} | places.keys()
         live: dict[int, _Life] = {}
         ended: list[_Life] = []
+        inside: dict[int, _Peak] = {}
+        timeline: list[int] = []
         lent = dict(lent or {})
-        now, top = 0, _Peak(0)
-        worst_position, deeper = 0, _NOTHING
-        timeline = top.timeline
+        now = 0
         for position, node in enumerate(body.nodes):
             ends = dying.get(position)
             if ends is None and node.name in FUSIBLE and node.results[0] not in stored:
@@ -183,27 +202,25 @@ class _Walker:
                     # While this op runs, its result is what counts of the two.
                     now -= _end(live.pop(v), position - 1, ended) if v in live else lent.pop(v)
             for v in made:
+                if v in places:
+                    places[v] = position
                 size = 0 if v in free or self._constant(node) else sizes[v]
                 live[v] = _Life(v, node, size, position)
                 now += size
-            worst = _NOTHING
+            timeline.append(now)
             if node.bodies or node.callee:
-                worst = max([self.inner(inner) for inner in self.graph.called(node)], key=lambda p: p.bytes)
-                top.lifetimes += [(h.value, position, position) for h in worst.held]
-            timeline.append(now + worst.bytes)
-            if now + worst.bytes > top.bytes:
-                top.bytes, top.at = now + worst.bytes, (node, *worst.at)
-                worst_position, deeper = position, worst
+                inside[position] = max([self.inner(inner) for inner in self.graph.called(node)], key=lambda p: p.bytes)
+                timeline[-1] += inside[position].bytes
+            elif node.name in _ALONG:
+                inside[position] = _rearranged(self.graph, node)
+                timeline[-1] += inside[position].bytes
             for v in ends or ():
                 if v in live:
                     now -= _end(live.pop(v), position, ended)
         for life in live.values():
             _end(life, len(body.nodes) - 1, ended)
-        top.lifetimes += [(life.value, life.first, life.last) for life in ended]
-        if top.at:
-            at_peak = [life for life in ended if life.first <= worst_position <= life.last]
-            top.held = [Held(life.value, life.node, life.bytes) for life in at_peak] + deeper.held
-        return top
+        ended = _elsewhere(ended, [(sizes[v], made) for v, made in places.items() if made >= 0], timeline)
+        return _peak(body, ended, inside, timeline)
 
     def _handed_over(
         self, node: Node, ends: Iterable[int], live: dict[int, _Life], lent: dict[int, int]
@@ -223,6 +240,62 @@ class _Walker:
             return False
         self.constants += self.graph.bytes[node.results[0]]
         return True
+
+
+def _rearranged(graph: Graph, node: Node) -> _Peak:
+    """The copy that a collective along any but the outermost dimension takes, for devices send whole pieces.
+
+    Blocks of a gather arrive one after the other and are put beside each other; those to be scattered the other way.
+    """
+    dims = [integer(node.op, key) for key in _ALONG[node.name]]
+    if all(math.prod(graph.shapes[node.operands[0]][:dim]) == 1 for dim in dims):
+        return _NOTHING
+    larger = [max(pair, key=graph.bytes.__getitem__) for pair in zip(node.operands, node.results, strict=True)]
+    held = [Held(v, node, graph.bytes[v]) for v in larger]
+    return _Peak(sum([copy.bytes for copy in held]), held=held)
+
+
+def _elsewhere(lives: list[_Life], places: list[tuple[int, int]], timeline: list[int]) -> list[_Life]:
+    """Takes those out of ``lives`` and ``timeline`` that are in the place of a result before it is made.
+
+    ``places`` are bytes of results and the positions of the ops that make them. A value is put where it fits exactly.
+    """
+    vacant: dict[int, list[int]] = {}
+    for size, made in sorted(places):
+        vacant.setdefault(size, []).append(made)
+    taken: list[tuple[int, int, int]] = []
+    saved = [0] * (len(timeline) + 1)
+    stay = []
+    for life in sorted(lives, key=lambda life: life.first):
+        while taken and taken[0][0] < life.first:
+            _, made, size = heappop(taken)
+            insort(vacant[size], made)
+        fitting = vacant.get(life.bytes)
+        # The result made next leaves those made later to values that live longer.
+        at = bisect_right(fitting, life.last) if fitting else 0
+        if not fitting or at == len(fitting):
+            stay.append(life)
+            continue
+        heappush(taken, (life.last, fitting.pop(at), life.bytes))
+        saved[life.first] += life.bytes
+        saved[life.last + 1] -= life.bytes
+    for position, size in enumerate(islice(accumulate(saved), len(timeline))):
+        timeline[position] -= size
+    return stay
+
+
+def _peak(body: Body, lives: list[_Life], inside: dict[int, _Peak], timeline: list[int]) -> _Peak:
+    """The worst moment of ``timeline``, to which ``lives`` and what is held ``inside`` ops add up."""
+    found = _Peak(max(timeline, default=0), timeline=timeline)
+    found.lifetimes = [(held.value, at, at) for at, deeper in inside.items() for held in deeper.held]
+    found.lifetimes += [(life.value, life.first, life.last) for life in lives]
+    if found.bytes:
+        worst = timeline.index(found.bytes)
+        deeper = inside.get(worst, _NOTHING)
+        found.at = (body.nodes[worst], *deeper.at)
+        at_peak = [life for life in lives if life.first <= worst <= life.last]
+        found.held = [Held(life.value, life.node, life.bytes) for life in at_peak] + deeper.held
+    return found
 
 
 def _end(life: _Life, position: int, ended: list[_Life]) -> int:

@@ -57,6 +57,47 @@ def test_elementwise_results_take_the_place_of_what_they_read_last() -> None:
     assert found.peak == 2 * KB
 
 
+SMALLER_RESULT = """func.func @main(%a: tensor<16x16xf32>, %b: tensor<16x8xf32>) -> tensor<16x8xf32> {
+  %0 = stablehlo.dot %a, %a : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
+  %1 = stablehlo.dot %0, %b : (tensor<16x16xf32>, tensor<16x8xf32>) -> tensor<16x8xf32>
+  %2 = stablehlo.dot %a, %1 : (tensor<16x16xf32>, tensor<16x8xf32>) -> tensor<16x8xf32>
+  %3 = stablehlo.dot %a, %2 : (tensor<16x16xf32>, tensor<16x8xf32>) -> tensor<16x8xf32>
+  return %3 : tensor<16x8xf32>
+}"""
+
+
+def test_a_result_has_its_place_from_the_start_and_a_value_of_its_size_may_be_there_before() -> None:
+    found = _memory(SMALLER_RESULT)
+    base = found.arguments + found.results
+    assert base == 2 * KB
+    # %0 does not fit; %1 is where %3 will be, %2 is not, for it is read when %3 is made.
+    assert [size - base for size in found.timeline] == [KB, KB, KB // 2, KB // 2]
+    assert found.temporaries == KB
+
+
+GATHER = """module attributes {{mhlo.num_partitions = 4 : i32}} {{
+  func.func @main(%a: tensor<{shape}xf32>) -> tensor<256xf32> {{
+    %0 = "stablehlo.all_gather"(%a) <{{
+      all_gather_dim = {dim} : i64, replica_groups = dense<[[0, 1, 2, 3]]> : tensor<1x4xi64>,
+      channel_handle = #stablehlo.channel_handle<handle = 1, type = 1>, use_global_device_ids
+    }}> : (tensor<{shape}xf32>) -> tensor<16x16xf32>
+    %1 = stablehlo.dot %0, %0 : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
+    %2 = stablehlo.reshape %1 : (tensor<16x16xf32>) -> tensor<256xf32>
+    return %2 : tensor<256xf32>
+  }}
+}}"""
+
+
+@pytest.mark.parametrize(("shape", "dim", "copies"), [("4x16", 0, 0), ("16x4", 1, 1)])
+def test_a_gather_along_an_inner_dimension_takes_a_copy(shape: str, dim: int, copies: int) -> None:
+    found = _memory(GATHER.format(shape=shape, dim=dim))
+    base = found.arguments + found.results
+    # The reshaped dot is the result, so that what is gathered cannot be there while the dot runs.
+    assert (found.arguments, found.results) == (KB // 4, KB)
+    assert [size - base for size in found.timeline] == [(1 + copies) * KB, KB, 0]
+    assert sum(held.bytes for held in found.held) == found.peak
+
+
 LOOP = """func.func @main(%a: tensor<16x16xf32>) -> tensor<16x16xf32> {
   %zero = stablehlo.constant dense<0> : tensor<i32>
   %one = stablehlo.constant dense<1> : tensor<i32>
@@ -98,7 +139,9 @@ def test_train_step_on_eight_devices_is_near_xla(plan: str) -> None:
     assert 0.65 < ours.peak / theirs.peak < 1.35
 
 
-@pytest.mark.parametrize(("example", "plan"), [("decoder", "megatron"), ("scan_layers", "megatron"), ("moe", "expert")])
+@pytest.mark.parametrize(("example", "plan"), [
+    ("decoder", "megatron"), ("decoder", "fsdp"), ("scan_layers", "megatron"), ("moe", "expert"),
+])
 def test_lifetimes_add_up_to_the_timeline(example: str, plan: str) -> None:
     program = read.read(str(EXAMPLES / example / "train_step.mlir"))
     annotate(program, load(str(EXAMPLES / example / f"{plan}.toml")))
