@@ -9,6 +9,7 @@ from passes import _mlir
 from passes.cost.device import Device
 from passes.cost.estimate import Estimate, estimate
 from passes.cost.graph import read_graph
+from passes.partition.forms import has_local_types
 from passes.partition.partition import partition
 from passes.partition.report import Report
 from passes.pipeline import runner
@@ -56,7 +57,7 @@ def cost(
     """What ``program`` costs on ``device``; an annotated one is partitioned, in place.
 
     Args:
-      program: A per-device program (``mhlo.num_partitions``), an annotated one (it has a mesh), or one for one device.
+      program: An annotated program (it has a mesh), a per-device one (``mhlo.num_partitions``), or one for one device.
       device: The kind of device.
       topology: How devices are joined, in place of what ``device`` says.
       entry_name: The entry function; ``None`` finds it.
@@ -67,7 +68,7 @@ def cost(
     """
     report, whole = None, None
     count = devices_of(program.module)
-    if count == 1 and meshes(program.module):
+    if is_global(program):
         whole = flops_alone(read.parse(write.to_bytecode(program.module), program.source), entry_name, unknown_runs)
         # Compilers inline calls before they fuse, so functions that stay would cost what no device sees.
         report = partition(program, entry_name, keep_functions=False)
@@ -98,6 +99,15 @@ def inline(program: Program) -> None:
     """Compilers inline calls, and fuse what is on both sides."""
     if any(op.name == "func.call" for op in operations(program.module)):
         runner.run(program, _INLINE)
+
+
+def is_global(program: Program) -> bool:
+    """Whether ``program`` is annotated and yet to be partitioned.
+
+    How many partitions it says it is for tells nothing: front ends write that into global programs too. But per-device
+    programs have no mesh, or say that their types are local.
+    """
+    return any(mesh.axes for mesh in meshes(program.module).values()) and not has_local_types(program)
 
 
 def devices_of(module: Any) -> int:

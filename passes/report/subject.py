@@ -14,7 +14,7 @@ from passes import _mlir
 from passes.cost.device import Device
 from passes.cost.estimate import estimate
 from passes.cost.graph import Body, Graph, read_graph
-from passes.cost.program_cost import ProgramCost, devices_of, flops_alone, inline, legalize
+from passes.cost.program_cost import ProgramCost, devices_of, flops_alone, inline, is_global, legalize
 from passes.partition.improve import improvements
 from passes.partition.partition import partition
 from passes.partition.reasons import Reason, reasons
@@ -29,7 +29,7 @@ from passes.program.read import Program
 from passes.program.value_names import ValueNames
 from passes.program.walk import operations
 from passes.sharding.explain import Explainer
-from passes.sharding.mesh import Mesh, meshes
+from passes.sharding.mesh import Mesh
 from passes.sharding.origins.marks import MARK, mark_of
 from passes.sharding.propagate import PropagateOptions
 from passes.sharding.wording import Teller
@@ -129,7 +129,7 @@ def subject(
 
 def _subject(program: Program, settings: Settings, explainer: Explainer | None, table: SideTable | None) -> Subject:
     count = devices_of(program.module)
-    if count == 1 and meshes(program.module):
+    if is_global(program):
         return _partitioned(program, settings, explainer or Explainer(program, settings.entry))
     tags = _tag_names(program)
     legalize(program)
