@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ))
     parser.add_argument("--by", choices=("op", "place", "collective", "memory"), action="append", default=[], help=(
         "which tables to print: ops by kind, by the place they come from, collectives, what is held at the peak of "
-        "memory; may be given several times (default: all)"
+        "memory; may be given several times (default: all; none where programs are compared, which otherwise show the "
+        "time in each, what differs most first)"
     ))
     parser.add_argument("--top", type=whole_number, metavar="N", default=12, help="lines of each table (default: 12)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     elif len(found) == 1:
         tables.show(_lines(args, *found.values()))
     else:
-        tables.show([_comparison(found, device)])
+        tables.show([_comparison(found, device), *_differences(args, found)])
     return EXIT_OK
 
 
@@ -94,21 +95,31 @@ def _programs(args: argparse.Namespace) -> list[tuple[str, Program]]:
     if args.mesh is not None and not args.rules:
         raise UserError("--mesh goes with --rules, whose mesh it replaces")
     mesh = parse_mesh(args.mesh) if args.mesh else None
-    plans: list[tuple[str, Any]] = [(_short(name), load(name, mesh)) for name in args.rules] or [("", None)]
+    plans: list[tuple[str, Any]] = [
+        (title, load(name, mesh)) for title, name in zip(_short(args.rules), args.rules, strict=True)
+    ] or [("", None)]
+    files = _short(args.files)
     found = []
-    for file in args.files:
+    for file, name in zip(args.files, files, strict=True):
         for title, rules in plans:
             program = read.read(file)
             import_shardings(program)
             if rules is not None:
                 annotated(args, program, rules)
-            parts = [_short(file) if len(args.files) > 1 else "", title]
-            found.append((" ".join(p for p in parts if p) or _short(file), program))
+            parts = [name if len(files) > 1 else "", title]
+            found.append((" ".join(p for p in parts if p) or name, program))
     return found
 
 
-def _short(name: str) -> str:
-    return name if name.startswith("preset:") else Path(name).stem
+def _short(names: Sequence[str]) -> list[str]:
+    """What files and presets are called: without folders where that tells them apart."""
+    stems = [name if name.startswith("preset:") else Path(name).stem for name in names]
+    if len(set(stems)) == len(stems):
+        return stems
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{twice} is given twice; there is nothing to compare")
+    return list(names)
 
 
 def _cost(args: argparse.Namespace, program: Program, device: Device) -> ProgramCost:
@@ -121,18 +132,12 @@ def _cost(args: argparse.Namespace, program: Program, device: Device) -> Program
 
 
 def _lines(args: argparse.Namespace, found: ProgramCost) -> list[Part]:
-    from passes.cost import tables
-
-    e = found.estimate
     shown = args.by or ["op", "place", "collective", "memory"]
     device = found.device
     lines: list[Part] = [f"{found.devices} x {device.title} ({device.source})", *_totals(found), *_remarks(args, found)]
-    if "op" in shown:
-        lines += _table("op", tables.by_op(e.ops), args.top)
-    if "place" in shown:
-        lines += _table("place", tables.by_place(e.ops, found.program), args.top)
-    if "collective" in shown and (rows := tables.collectives(e.ops)):
-        lines += _table("collective", rows, args.top)
+    for kind in ("op", "place", "collective"):
+        if kind in shown and (rows := _rows(kind, found)):
+            lines += _table(kind, rows, args.top)
     if "memory" in shown:
         lines += _held(found, args.top)
     return lines
@@ -170,10 +175,12 @@ def _remarks(args: argparse.Namespace, found: ProgramCost) -> list[str]:
 
 def _table(title: str, rows: Sequence[Row], top: int) -> list[Part]:
     total = sum(row.seconds for row in rows) or 1.0
-    cells = [[title, "ops", "runs", "FLOPs", "memory", "sent", "time", ""]]
+    sends = any(row.sent for row in rows)
+    cells = [[title, "ops", "runs", "FLOPs", "memory", *(["sent"] if sends else []), "time", ""]]
     cells += [[
         row.name, f"{row.ops:,}", f"{row.runs:,}", quantity(row.flops), f"{quantity(row.traffic)}B",
-        f"{quantity(row.sent)}B" if row.sent else "", duration(row.seconds), f"{row.seconds / total:.1%}",
+        *([f"{quantity(row.sent)}B" if row.sent else ""] if sends else []), duration(row.seconds),
+        f"{row.seconds / total:.1%}",
     ] for row in rows[:top]]
     return ["", cells, *([f"... and {len(rows) - top} more"] if len(rows) > top else [])]
 
@@ -213,6 +220,32 @@ def _comparison(found: dict[str, ProgramCost], device: Device) -> Cells:
     best = min(c.estimate.seconds for c in found.values()) or 1.0
     cells += [["times the fastest", *(f"{c.estimate.seconds / best:.2f}" for c in found.values())]]
     return cells
+
+
+def _differences(args: argparse.Namespace, found: dict[str, ProgramCost]) -> list[Part]:
+    """The tables that were asked for: the time of each row in each program, what differs most first."""
+    from passes.cost import tables
+
+    lines: list[Part] = []
+    for kind in args.by:
+        if kind == "memory":
+            for title, cost in found.items():
+                lines += ["", title, *_held(cost, args.top)[1:]]
+            continue
+        rows = tables.side_by_side([_rows(kind, cost) for cost in found.values()])
+        cells = [[kind, *found]]
+        cells += [[name, *(duration(row.seconds) if row else "" for row in each)] for name, each in rows[: args.top]]
+        lines += ["", cells, *([f"... and {len(rows) - args.top} more"] if len(rows) > args.top else [])]
+    return lines
+
+
+def _rows(kind: str, found: ProgramCost) -> list[Row]:
+    from passes.cost import tables
+
+    ops = found.estimate.ops
+    if kind == "place":
+        return tables.by_place(ops, found.program)
+    return tables.by_op(ops) if kind == "op" else tables.collectives(ops)
 
 
 # -- as data -----------------------------------------------------------------------------------------------------------

@@ -212,7 +212,10 @@ class _Reader:
         if measure is None:
             size, element, shape, count = _measure(type)
             if size is None:
-                reason = f"a value of type {type} has no static shape, so its size is not known"
+                reason = (
+                    f"a value of type {type} has no static shape, so its size is not known; make it static first "
+                    "(shlo opt --stablehlo-refine-arguments)"
+                )
                 owner = value.owner
                 raise self.program.error(reason, getattr(owner, "owner", owner))
             measure = self.known[type] = size, element, shape, count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,9 @@ TOTALS = (
     Total("  results", "B", lambda c: c.estimate.memory.results),
     Total("  temporaries", "B", lambda c: c.estimate.memory.temporaries),
     Total("seconds, nothing overlaps", "s", lambda c: c.estimate.seconds),
-    Total("  computing, memory", "s", lambda c: c.estimate.local),
-    Total("  collectives", "s", lambda c: c.estimate.communication),
-    Total("seconds, all overlaps", "s", lambda c: c.estimate.overlapped),
+    Total("  computing, memory", "s", lambda c: c.estimate.local, alone=False),
+    Total("  collectives", "s", lambda c: c.estimate.communication, alone=False),
+    Total("seconds, all overlaps", "s", lambda c: c.estimate.overlapped, alone=False),
     Total("computed again", "x", lambda c: c.redundancy, alone=False),
 )
 
@@ -110,6 +110,19 @@ def by_place(costs: Iterable[OpCost], program: Program) -> list[Row]:
         return known[location]
 
     return group(costs, place)
+
+
+def side_by_side(found: Sequence[Sequence[Row]]) -> list[tuple[str, list[Row | None]]]:
+    """The rows of several programs by name, what differs most in time first; ``None`` where a program has none."""
+    known = [{row.name: row for row in rows} for rows in found]
+    names = dict.fromkeys(name for rows in known for name in rows)
+    together = [(name, [rows.get(name) for rows in known]) for name in names]
+
+    def spread(rows: Sequence[Row | None]) -> float:
+        seconds = [row.seconds if row is not None else 0.0 for row in rows]
+        return max(seconds) - min(seconds)
+
+    return sorted(together, key=lambda pair: (-spread(pair[1]), pair[0]))
 
 
 def collectives(costs: Iterable[OpCost]) -> list[Row]:

@@ -51,6 +51,32 @@ def test_plans_side_by_side(shlo: Callable[..., Any]) -> None:
     assert fastest[:3] == ["times", "the", "fastest"] and min(map(float, fastest[3:])) == 1.0
 
 
+def test_tables_side_by_side_have_what_differs_most_first(shlo: Callable[..., Any]) -> None:
+    plans = ("--rules", "examples/decoder/dp.toml", "--rules", "examples/decoder/megatron.toml")
+    result = shlo("cost", STEP, *plans, "--by", "op", "--by", "memory", "--top", "2")
+    lines = result.out.splitlines()
+    at = lines.index(next(line for line in lines if line.startswith("op ")))
+    assert lines[at].split() == ["op", "dp", "megatron"]
+    # Data parallelism reduces all gradients.
+    name, first, unit, second, other = lines[at + 1].split()
+    assert (name, unit, other) == ("all_reduce", "us", "us") and float(first) > float(second)
+    assert lines[at + 3].startswith("... and ")
+    assert [line for line in lines if line in ("dp", "megatron")] == ["dp", "megatron"]
+    assert sum(line.startswith("held at the peak") for line in lines) == 2
+
+
+def test_files_of_one_name_are_told_apart(shlo: Callable[..., Any]) -> None:
+    files = [f"examples/{example}/forward.mlir" for example in ("decoder", "moe")]
+    assert shlo("cost", *files).out.splitlines()[0].split()[-2:] == files
+    result = shlo("cost", files[0], files[0])
+    assert (result.code, result.out) == (1, "") and "is given twice" in result.err
+
+
+def test_one_device_sends_nothing_and_waits_for_nobody(shlo: Callable[..., Any]) -> None:
+    out = shlo("cost", "examples/lm_head/forward.mlir").out
+    assert "sent" not in out and "collectives" not in out and "overlaps" in out
+
+
 def test_a_per_device_program_costs_what_its_plan_does(shlo: Callable[..., Any], tmp_path: Any) -> None:
     local = tmp_path / "local.mlir"
     assert shlo("partition", STEP, *PLAN, "-o", str(local)).code == 0
