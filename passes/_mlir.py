@@ -198,9 +198,14 @@ def record(diagnostic: Diagnostic) -> None:
         found.append(diagnostic)
 
 
+def _loaded_ir() -> Any:
+    """``ir``; importing it again takes longer than looking at a location does."""
+    return globals().get("ir") or __getattr__("ir")
+
+
 def where_of(location: Any) -> Where | None:
     """The file position inside an MLIR location (through names, calls and fusions), or ``None`` if it has none."""
-    ir = __getattr__("ir")
+    ir = _loaded_ir()
     if isinstance(location, ir.FileLineColLoc):
         return Where(location.filename.value if hasattr(location.filename, "value") else str(location.filename),
                      location.start_line, location.start_col)
@@ -215,7 +220,7 @@ def where_of(location: Any) -> Where | None:
 
 def name_of(location: Any) -> str:
     """The name an MLIR location carries, as ``jit(f)/attention/dot_general``, the outermost one; empty without any."""
-    ir = __getattr__("ir")
+    ir = _loaded_ir()
     if isinstance(location, ir.NameLoc):
         return str(location.name_str)
     if isinstance(location, ir.CallSiteLoc):

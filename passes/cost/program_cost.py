@@ -69,7 +69,7 @@ def cost(
     report, whole = None, None
     count = devices_of(program.module)
     if is_global(program):
-        whole = flops_alone(read.parse(write.to_bytecode(program.module), program.source), entry_name, unknown_runs)
+        whole = flops_alone(program, entry_name, unknown_runs)
         # Compilers inline calls before they fuse, so functions that stay would cost what no device sees.
         report = partition(program, entry_name, keep_functions=False)
         count, entry_name = report.side_table.mesh.device_count, None
@@ -83,22 +83,29 @@ def cost(
 
 
 def flops_alone(program: Program, entry_name: str | None, unknown_runs: int) -> int:
-    """What ``program`` computes on one device alone."""
-    legalize(program)
+    """What ``program``, which stays as it is, computes on one device alone."""
+    if _has(program, "chlo."):
+        program = read.parse(write.to_bytecode(program.module), program.source)
+        legalize(program)
     graph = read_graph(program, entry_name, unknown_runs)
     return graph.work_of(graph.entry).flops
 
 
 def legalize(program: Program) -> None:
     """``chlo`` ops become the StableHLO ops that they stand for, which is what any compiler computes."""
-    if any(op.name.startswith("chlo.") for op in operations(program.module)):
+    if _has(program, "chlo."):
         runner.run(program, _LEGALIZE)
 
 
 def inline(program: Program) -> None:
     """Compilers inline calls, and fuse what is on both sides."""
-    if any(op.name == "func.call" for op in operations(program.module)):
+    if _has(program, "func.call"):
         runner.run(program, _INLINE)
+
+
+def _has(program: Program, beginning: str) -> bool:
+    """Whether the name of any op begins so."""
+    return any(op.name.startswith(beginning) for op in operations(program.module))
 
 
 def is_global(program: Program) -> bool:

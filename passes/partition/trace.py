@@ -14,6 +14,7 @@ which op.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -133,9 +134,15 @@ def stand_for(moved: Any, source: Any) -> None:
 
 def write_shardings(module: Any, shardings: ShardingMap, prime: PrimeMesh) -> None:
     """Writes ``shlo.sharding`` on every marked op: per result, per dimension, the axes as users write them."""
+    known: dict[Any, list[list[str]]] = {}
     for op in operations(module):
         if any(key in op.attributes for key in (NUMBER, ARGUMENT, PARTIAL)):
-            found = [_dims(shardings[v], v.type, prime) for v in op.results]
+            found = []
+            for v in op.results:
+                key = shardings[v] or v.type
+                if key not in known:
+                    known[key] = _dims(shardings[v], v.type, prime)
+                found.append(known[key])
             op.attributes[SHARDING] = _text(found)
         if PARTIAL in op.attributes:
             partial = json.loads(_mlir.ir.StringAttr(op.attributes[PARTIAL]).value)
@@ -157,7 +164,7 @@ def held(op: Any, mesh: Mesh) -> list[Held | None]:
     def integer(key: str) -> int | None:
         return int(ir.IntegerAttr(attributes[key]).value) if key in attributes else None
 
-    shardings = [_sharding(dims, mesh) for dims in json.loads(ir.StringAttr(attributes[SHARDING]).value)]
+    shardings = _shardings(ir.StringAttr(attributes[SHARDING]).value, mesh)
     partial = json.loads(ir.StringAttr(attributes[PARTIAL]).value) if PARTIAL in attributes else {}
     number, argument, only = integer(NUMBER), integer(ARGUMENT), integer(RESULT)
     found: list[Held | None] = []
@@ -173,8 +180,10 @@ def held(op: Any, mesh: Mesh) -> list[Held | None]:
     return found
 
 
-def _sharding(dims: Iterable[Iterable[str]], mesh: Mesh) -> Sharding:
-    return Sharding(mesh, tuple(_axes(axes, mesh) for axes in dims))
+@functools.lru_cache(maxsize=4096)
+def _shardings(text: str, mesh: Mesh) -> tuple[Sharding, ...]:
+    """Of each result, from what `write_shardings` wrote; few texts stand on many ops."""
+    return tuple(Sharding(mesh, tuple(_axes(axes, mesh) for axes in dims)) for dims in json.loads(text))
 
 
 def _axes(texts: Iterable[str], mesh: Mesh) -> tuple[Axis, ...]:

@@ -17,6 +17,7 @@ from passes.pipeline.collection import uncollected
 from passes.report.difference import Difference
 from passes.report.program_rows import OpRow, Rows, TensorRow, rows
 from passes.report.subject import Subject
+from passes.sharding.answers import NotTaken
 
 # Rows of a table by place.
 _PLACES = 400
@@ -65,6 +66,7 @@ def page_data(
             "time": _time(subject),
             "collectives": [_reason(reason) for reason in subject.reasons],
             "chains": _chains(program, texts),
+            "conflicts": _columns(program.conflicts, _CONFLICT, texts),
             "difference": difference.to_json() if difference is not None else None,
         }
     return data | {"strings": list(texts.found)}
@@ -119,7 +121,12 @@ def _type(dtype: str, shape: Sequence[int]) -> str:
 
 _TENSOR: dict[str, Callable[[TensorRow], Any]] = {
     "name": lambda t: t.name, "type": lambda t: t.type, "spec": lambda t: t.spec, "bytes": lambda t: t.bytes,
-    "op": lambda t: t.op, "chains": lambda t: t.chains,
+    "op": lambda t: t.op, "chains": lambda t: t.chains, "missed": lambda t: list(t.missed),
+}
+_CONFLICT: dict[str, Callable[[NotTaken], Any]] = {
+    "axes": lambda c: ", ".join(c.axes), "dimension": lambda c: c.dimension, "other": lambda c: c.neighbour,
+    "other_dimension": lambda c: c.neighbour_dimension, "since": lambda c: c.since, "op": lambda c: c.op,
+    "where": lambda c: c.where, "rule": lambda c: f"factor {c.factor} of {c.rule}", "because": lambda c: c.because,
 }
 _OP: dict[str, Callable[[OpRow], Any]] = {
     "name": lambda o: o.name, "label": lambda o: o.label, "where": lambda o: o.where, "parent": lambda o: o.parent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,9 @@ from passes.cost.tables import Row
 from passes.program.entry import arguments, find_entry
 from passes.report.chains import Chains
 from passes.report.subject import ARGUMENT, Source, Subject
+from passes.sharding.answers import NotTaken
 from passes.sharding.flow import Tensor, tensor_of
+from passes.sharding.origins.conflicts import all_conflicts
 
 # Whose blocks have the op's operands as arguments, first to first.
 _TAKES_OPERANDS = frozenset({"stablehlo.while", "sdy.manual_computation", "sdy.named_computation"})
@@ -28,6 +31,7 @@ class TensorRow:
       bytes: On the device.
       op: The position of the op that makes it; -1 for an argument.
       chains: For each axis: dimension, axis, position of the last link (`chains.Chains`).
+      missed: What it might have got from others and did not, as positions in `Rows.conflicts`.
     """
 
     name: str
@@ -36,6 +40,7 @@ class TensorRow:
     bytes: int
     op: int
     chains: list[tuple[int, str, int]]
+    missed: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class Rows:
       tensor_of: Value of the graph -> tensor.
       timeline: The ops of the entry function, as positions in ``ops``.
       chains: Why tensors lie as they do; ``None`` if that is not known.
+      conflicts: What tensors did not take.
     """
 
     tensors: list[TensorRow] = field(default_factory=list)
@@ -85,6 +91,7 @@ class Rows:
     tensor_of: dict[int, int] = field(default_factory=dict)
     timeline: list[int] = field(default_factory=list)
     chains: Chains | None = None
+    conflicts: list[NotTaken] = field(default_factory=list)
 
 
 def rows(subject: Subject) -> Rows:
@@ -109,6 +116,8 @@ class _Reader:
         self._chains: dict[tuple[int, int], list[tuple[int, str, int]]] = {}
         teller, explainer = subject.teller, subject.explainer
         self._arguments: list[Tensor] = []
+        self._conflicts = all_conflicts(teller.origins.chains) if teller is not None else {}
+        self._missed: dict[Tensor, range] = {}
         if teller is not None and explainer is not None:
             self._arguments = explainer.of_signature(teller.origins, "argument")
 
@@ -120,8 +129,9 @@ class _Reader:
         for position, (value, known) in enumerate(zip(graph.entry.arguments, arguments(function), strict=True)):
             name = table[position].name if table is not None else known.name
             spec = table[position].sharding.spec() if table is not None else ""
-            ends = self._chains_of((ARGUMENT, position))
-            self._add(value, TensorRow(name, self._type(value), spec, graph.bytes[value], -1, ends))
+            source = (ARGUMENT, position)
+            ends, missed = self._chains_of(source), self._missed_by(source)
+            self._add(value, TensorRow(name, self._type(value), spec, graph.bytes[value], -1, ends, missed))
 
     def body(self, body: Body, parent: int, function: str) -> None:
         """The ops of a block and of the blocks inside them."""
@@ -147,9 +157,11 @@ class _Reader:
             known.update({v: known[o] for v, o in zip(callee.arguments, node.operands, strict=True) if o in known})
         names = self._names(node, source)
         for index, value in enumerate(node.results):
+            held = source.values[index] if source is not None and source.values else None
             self._add(value, TensorRow(
                 names[index], self._type(value), source.specs[index] if source is not None and source.specs else "",
-                self._graph.bytes[value], position, self._ends(source, index),
+                self._graph.bytes[value], position, self._chains_of(held) if held is not None else [],
+                self._missed_by(held) if held is not None else (),
             ))
         label, where = self._place(node.op.location)
         reads = tuple(dict.fromkeys(known[v] for v in node.operands if v in known))
@@ -180,10 +192,6 @@ class _Reader:
             return teller.signature["argument"][result].name
         return teller.names[number][result]
 
-    def _ends(self, source: Source | None, index: int) -> list[tuple[int, str, int]]:
-        value = source.values[index] if source is not None and source.values else None
-        return self._chains_of(value) if value is not None else []
-
     def _chains_of(self, value: tuple[int, int]) -> list[tuple[int, str, int]]:
         if self.rows.chains is None:
             return []
@@ -191,6 +199,18 @@ class _Reader:
             tensor = self._tensor(value)
             self._chains[value] = self.rows.chains.of(tensor) if tensor is not None else []
         return self._chains[value]
+
+    def _missed_by(self, value: tuple[int, int]) -> Sequence[int]:
+        tensor = self._tensor(value) if self._conflicts else None
+        if tensor is None or tensor not in self._conflicts:
+            return ()
+        if tensor not in self._missed:
+            assert self._subject.teller is not None
+            first = len(self.rows.conflicts)
+            found = [self._subject.teller.not_taken(tensor, conflict) for conflict in self._conflicts[tensor]]
+            self.rows.conflicts += found
+            self._missed[tensor] = range(first, first + len(found))
+        return self._missed[tensor]
 
     def _tensor(self, value: tuple[int, int]) -> Tensor | None:
         """A value of the program as it was read, in the propagated program."""

@@ -142,9 +142,8 @@ def _subject(program: Program, settings: Settings, explainer: Explainer | None, 
 
 
 def _partitioned(program: Program, settings: Settings, explainer: Explainer) -> Subject:
-    code = write.to_bytecode(program.module)
-    whole = flops_alone(read.parse(code, program.source), settings.entry, settings.unknown_runs)
-    local = read.parse(code, program.source)
+    whole = flops_alone(program, settings.entry, settings.unknown_runs)
+    local = read.parse(write.to_bytecode(program.module), program.source)
     report = partition(local, settings.entry, trace=True, options=settings.propagation)
     why = reasons(local, report)
     tags = _tag(local, report)
@@ -166,6 +165,8 @@ def _tag(program: Program, report: Report) -> list[Source]:
     """Moves what is known of each op of a traced program into its location; the marks are gone afterwards."""
     marks = _marks(report)
     found: list[Source] = []
+    # Shardings are the same objects where they are the same.
+    known: dict[int, str] = {}
     planned = 0
     for op in operations(program.module):
         if not len(op.results):
@@ -176,7 +177,10 @@ def _tag(program: Program, report: Report) -> list[Source]:
             number = planned
         results = held(op, report.side_table.mesh)
         values = tuple(_value(h, marks) for h in results)
-        specs = tuple(h.sharding.spec() if h is not None else "" for h in results)
+        for h in results:
+            if h is not None and id(h.sharding) not in known:
+                known[id(h.sharding)] = h.sharding.spec()
+        specs = tuple([known[id(h.sharding)] if h is not None else "" for h in results])
         _put_tag(op, Source(op.location, values, specs, number), found)
     remove_marks(program.module)
     for op in operations(program.module):

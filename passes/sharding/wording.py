@@ -51,7 +51,7 @@ class Teller:
         if not isinstance(type, _mlir.ir.RankedTensorType):
             return Answer(what, copy=copy, notes=("is no tensor",))
         described = f"{type.element_type}[{shape_text(type) if type.rank else ''}]"
-        not_taken = tuple(self._conflict(tensor, type, c) for c in conflicts(self.origins.chains, tensor))
+        not_taken = tuple(self.not_taken(tensor, c) for c in conflicts(self.origins.chains, tensor))
         if attribute is None or not any(axes for axes, _ in layouts.dims(tensor)):
             return Answer(what, described, None, copy, self._given_whole(tensor), (), not_taken)
         sharding = sharding_from_attr(attribute, layouts.meshes)
@@ -112,12 +112,13 @@ class Teller:
 
     # -- what was not taken ----------------------------------------------------------------------------------------
 
-    def _conflict(self, tensor: Tensor, type: Any, conflict: Conflict) -> NotTaken:
+    def not_taken(self, tensor: Tensor, conflict: Conflict) -> NotTaken:
+        """What ``tensor`` might have got and did not."""
         mesh = self._mesh(conflict.other)
         return NotTaken(
             tuple(axis.text(mesh) for axis in conflict.missed), conflict.dim, self.tensor(conflict.other),
             conflict.other_dim, self._since(conflict.chain), _short(conflict.op.name), self._place(conflict.op),
-            _factor(conflict.factor), _notation(conflict.rule), self._reason(tensor, type, conflict),
+            _factor(conflict.factor), _notation(conflict.rule), self._reason(tensor, self._type(tensor), conflict),
         )
 
     def _since(self, chain: Chain) -> str:

@@ -17,7 +17,7 @@ from passes.report.data import page_data
 from passes.report.difference import Difference, counts
 from passes.report.page import escaped, render
 from passes.report.subject import Subject, subject
-from tests.report.conftest import STEP, V5E
+from tests.report.conftest import ROOT, STEP, V5E, annotated
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,23 @@ def test_a_click_on_a_result_shows_a_chain_of_steps(tab: Callable[..., Any], pag
         # What it reads is a click away, and so is what reads that.
         shown.page.click("#detail button.link >> text=dot_general")
         assert "Reads" in shown.text("#detail")
+        assert shown.errors == []
+
+
+def test_what_a_tensor_did_not_take_is_listed_and_told(tab: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "fsdp.html"
+    path.write_text(render(page_data(annotated(plan=str(ROOT / "examples/decoder/fsdp.toml")), "fsdp", {})))
+    with tab() as shown:
+        shown.open(path)
+        shown.part("Not taken")
+        assert "'data' splits its dimension 0" in shown.text("#panel")
+        shown.page.fill("#panel .filter", "['wq']")
+        shown.page.click("#panel .row >> nth=0")
+        assert shown.text("#chosen").startswith("%12 ")
+        told = shown.text("#detail .missed")
+        assert "on dimension 2, because 'data' splits its dimension 0, from argument 18 'x'" in told
+        assert "argument 3 'params['attention']['wq']' has it on dimension 0, given" in told
+        assert "they meet at dot_general, factor l of" in told
         assert shown.errors == []
 
 

@@ -140,6 +140,16 @@ function makeModel(data) {
     });
   }
 
+  // What a tensor might have got from those it meets and did not.
+  function missed(tensor) {
+    const { conflicts } = data;
+    return tensors.missed[tensor].map((one) => ({
+      axes: text(conflicts.axes[one]), dimension: conflicts.dimension[one], other: text(conflicts.other[one]),
+      otherDimension: conflicts.other_dimension[one], since: text(conflicts.since[one]), op: text(conflicts.op[one]),
+      where: text(conflicts.where[one]), rule: text(conflicts.rule[one]), because: text(conflicts.because[one]),
+    }));
+  }
+
   // -- memory ---------------------------------------------------------------------------------------------------------
 
   // What is in memory while an op of the entry function runs, largest first: tensor and bytes.
@@ -212,7 +222,7 @@ function makeModel(data) {
   }
 
   return {
-    data, text, opCount, argumentCount, signature, tensorTitle, opTitle, pathOf, tree, visible, reveal, search, whys,
+    data, text, opCount, argumentCount, signature, tensorTitle, opTitle, pathOf, tree, visible, reveal, search, whys, missed,
     heldAt, peakAt, skyline, lifetime, readersOf, collectives,
   };
 }

@@ -19,6 +19,7 @@ const PARTS = {
   Time: timeTables,
   Outline: outline,
   Collectives: collectiveTable,
+  ...(data.conflicts.axes.length ? { "Not taken": conflictTable } : {}),
   ...(data.difference ? { Changes: changes } : {}),
   ...(data.comparison ? { Plans: plans } : {}),
 };
@@ -309,6 +310,28 @@ function collectiveTable() {
   };
 }
 
+// What tensors might have got from others and did not: who wanted what where, and why it lost.
+function conflictTable() {
+  const { tensors, conflicts } = data;
+  const shown = new Map();
+  tensors.missed.forEach((found, tensor) => found.forEach((one) => shown.has(one) || shown.set(one, tensor)));
+  const found = [...shown.entries()];
+  return {
+    elements: [
+      element("p", { class: "soft" }, "Where two tensors meet at an op and share a dimension, but not its sharding: data may have to move there."),
+      virtualTable({
+        label: "Not taken", indices: [...found.keys()], choose: (at) => selectTensor(found[at][1]), columns: [
+          { title: "axes", width: "7em", text: (at) => model.text(conflicts.axes[found[at][0]]) },
+          { title: "by", width: "2fr", text: (at) => model.tensorTitle(found[at][1]) + ", dimension " + conflicts.dimension[found[at][0]] },
+          { title: "because", width: "4fr", text: (at) => model.text(conflicts.because[found[at][0]]) },
+          { title: "which has them", width: "2.5fr", text: (at) => model.text(conflicts.other[found[at][0]]) + ", dimension " + conflicts.other_dimension[found[at][0]] },
+          { title: "at", width: "2fr", text: (at) => [model.text(conflicts.op[found[at][0]]), model.text(conflicts.where[found[at][0]])].filter(Boolean).join(" ") },
+        ],
+      }),
+    ],
+  };
+}
+
 function changes() {
   const { title, kinds, places, removals, silent } = data.difference;
   const count = (name, of) => ({ title: name, width: "7em", class: "number", text: (at) => number(of(at)), value: of });
@@ -394,13 +417,26 @@ function selectTensor(tensor) {
 function whyLists(tensor) {
   const found = model.whys(tensor);
   if (!data.chains) return [];
+  const missed = missedList(tensor);
+  if (!found.length && missed.length) return missed;
   if (!found.length) return [element("h3", {}, "Why"), element("p", { class: "soft" }, "no axis reached it, or it is not known which tensor it is a part of")];
-  return found.flatMap(({ dimension, axis, links }) => [
+  return [...found.flatMap(({ dimension, axis, links }) => [
     element("h3", {}, "Why dimension " + dimension + " is split over '" + axis + "'"),
     element("ol", { class: "chain" }, ...links.map((one) => element("li", {},
       element("b", {}, one.when), one.tensor + ", dimension " + one.dimension,
       one.how && element("div", { class: "soft" }, one.how), one.where && element("div", { class: "mono soft" }, one.where)))),
-  ]);
+  ]), ...missed];
+}
+
+function missedList(tensor) {
+  const found = model.missed(tensor);
+  if (!found.length) return [];
+  return [element("h3", {}, "Not taken"), element("ul", { class: "chain missed" }, ...found.slice(0, 40).map((one) => element("li", {},
+    element("b", {}, "'" + one.axes + "'"), "on dimension " + one.dimension + ", because " + one.because,
+    element("div", { class: "soft" }, one.other + " has it on dimension " + one.otherDimension + ", " + one.since),
+    element("div", { class: "soft" }, "they meet at " + one.op + ", " + one.rule),
+    one.where && element("div", { class: "mono soft" }, one.where)))),
+  found.length > 40 ? element("p", { class: "soft" }, "and " + number(found.length - 40) + " more") : null].filter(Boolean);
 }
 
 function selectOp(op) {

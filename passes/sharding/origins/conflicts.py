@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from passes.sharding.flow import Tensor, neighbours
+from passes.program.walk import operations
+from passes.sharding.flow import Tensor, neighbours, results
 from passes.sharding.mesh import Axis
 from passes.sharding.origins.chains import Chain, Chains, factors_of, overlap
 from passes.sharding.sharding_rule import Rule
@@ -36,27 +37,57 @@ class Conflict:
     chain: Chain
 
 
+# A tensor at an op: which operand or result it is, and what it has for each factor (`_by_factor`).
+_Side = tuple[tuple[str, int], Tensor, dict[int, tuple[int, tuple[Axis, ...]]]]
+
+
 def conflicts(chains: Chains, tensor: Tensor) -> list[Conflict]:
     """Where ``tensor`` meets tensors that are split over axes which it did not take."""
     found: list[Conflict] = []
     for op in dict.fromkeys(neighbours(tensor)):
         rule = chains.notes.rule(op)
         if rule is not None:
-            found += _at(chains, tensor, op, rule)
+            found += _at(chains, tensor, op, rule, _sides(chains, op, rule))
     return found
 
 
-def _at(chains: Chains, tensor: Tensor, op: Any, rule: Rule) -> Iterator[Conflict]:
+def all_conflicts(chains: Chains) -> dict[Tensor, list[Conflict]]:
+    """The conflicts of every tensor that has any, in one walk: at most ops all agree, which takes a look to see."""
+    found: dict[Tensor, list[Conflict]] = {}
+    for op in operations(chains.layouts.program.module):
+        rule = chains.notes.rule(op)
+        if rule is None:
+            continue
+        sides = _sides(chains, op, rule)
+        if _agree(sides):
+            continue
+        for tensor in dict.fromkeys(tensor for _, tensor, _ in sides):
+            if here := list(_at(chains, tensor, op, rule, sides)):
+                found.setdefault(tensor, []).extend(here)
+    return found
+
+
+def _sides(chains: Chains, op: Any, rule: Rule) -> list[_Side]:
+    operands, made = chains.notes.flow.operands(op), results(op)
     places = [("operand", i) for i in range(len(rule.operands))] + [("result", i) for i in range(len(rule.results))]
-    tensors = [chains.notes.at(op, place) for place in places]
-    mine = next((p for p, t in zip(places, tensors, strict=True) if t == tensor), None)
-    if mine is None:
+    tensors = [(operands if kind == "operand" else made)[index] for kind, index in places]
+    return [(p, t, _by_factor(chains, t, rule, p)) for p, t in zip(places, tensors, strict=True)]
+
+
+def _agree(sides: list[_Side]) -> bool:
+    """Whether all have the same axes for each factor."""
+    seen: dict[int, tuple[Axis, ...]] = {}
+    return all(seen.setdefault(factor, axes) == axes for _, _, own in sides for factor, (_, axes) in own.items())
+
+
+def _at(chains: Chains, tensor: Tensor, op: Any, rule: Rule, sides: list[_Side]) -> Iterator[Conflict]:
+    own = next((by_factor for _, other, by_factor in sides if other == tensor), None)
+    if own is None:
         return
-    own = _by_factor(chains, tensor, rule, mine)
-    for place, other in zip(places, tensors, strict=True):
+    for place, other, by_factor in sides:
         if other == tensor:
             continue
-        for factor, (other_dim, axes) in _by_factor(chains, other, rule, place).items():
+        for factor, (other_dim, axes) in by_factor.items():
             if factor in own:
                 dim, has = own[factor]
                 missed = tuple(a for a in axes if not any(overlap(a, b) for b in has))
