@@ -152,13 +152,17 @@ function makeModel(data) {
 
   // -- memory ---------------------------------------------------------------------------------------------------------
 
-  // What is in memory while an op of the entry function runs, largest first: tensor and bytes.
+  // What is in memory while an op of the entry function runs, largest first: tensor, bytes (with those of a copy that a
+  // collective takes), and what it is. Results have their place for the whole run.
   function heldAt(position) {
-    const bytes = new Map();
+    const bytes = new Map(), results = new Set();
     for (const [tensor, first, last] of memory.lifetimes) {
-      if (first <= position && position <= last && tensor >= 0) bytes.set(tensor, tensors.bytes[tensor]);
+      if (first > position || position > last || tensor < 0) continue;
+      bytes.set(tensor, (bytes.get(tensor) || 0) + tensors.bytes[tensor]);
+      if (first === 0 && last === memory.ops.length - 1) results.add(tensor);
     }
-    const held = [...bytes].sort((a, b) => b[1] - a[1]);
+    const held = [...bytes].map(([tensor, size]) => [tensor, size, results.has(tensor) ? "result" : "temporary"]);
+    held.sort((a, b) => b[1] - a[1]);
     const given = [];
     for (let tensor = 0; tensor < argumentCount; tensor++) given.push([tensor, tensors.bytes[tensor]]);
     return { held, given: given.sort((a, b) => b[1] - a[1]) };

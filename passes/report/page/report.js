@@ -188,13 +188,13 @@ function memoryPlot() {
 
 function heldTable(at) {
   const { held, given } = model.heldAt(at);
-  const all = [...held.map((one) => [...one, "temporary or result"]), ...given.map((one) => [...one, "argument"])];
+  const all = [...held, ...given.map((one) => [...one, "argument"])];
   return virtualTable({
     label: "In memory then", indices: [...all.keys()], choose: (row) => selectTensor(all[row][0]),
     columns: [
       { title: "tensor", width: "3fr", text: (row) => model.tensorTitle(all[row][0]) },
       { title: "type", width: "2fr", text: (row) => model.text(data.tensors.type[all[row][0]]) },
-      { title: "what", width: "11em", text: (row) => all[row][2] },
+      { title: "what", width: "7em", text: (row) => all[row][2] },
       { title: "bytes", width: "9em", class: "number", text: (row) => number(all[row][1]), value: (row) => all[row][1] },
     ],
   });
