@@ -13,7 +13,7 @@ from typing import Any
 
 from passes import _mlir
 
-_EDGE = "sdy.data_flow_edge"
+EDGE = "sdy.data_flow_edge"
 # Region ops whose operand i flows into block argument i, and whose terminator's operand i flows into result i.
 _BODIES = frozenset({"sdy.named_computation", "sdy.manual_computation"})
 _LOOP = "stablehlo.while"
@@ -50,7 +50,7 @@ def tensor_of(value: Any) -> Tensor:
 def _edge_on(value: Any) -> Any:
     """The edge on ``value``, which is then its only use."""
     for use in value.uses:
-        return use.owner.results[0] if use.owner.name == _EDGE else value
+        return use.owner.results[0] if use.owner.name == EDGE else value
     return value
 
 
@@ -67,9 +67,13 @@ class Flow:
 
     def operands(self, op: Any) -> list[Tensor]:
         """The tensors Shardy calls the operands of ``op``; of a data-flow edge those that flow into it."""
-        if op.name == _EDGE:
+        if op.name == EDGE:
             return [tensor_of(v) for v in self._sources(op.operands[0])]
         return [tensor_of(v) for v in op.operands]
+
+    def operand(self, op: Any, index: int) -> Tensor:
+        """One of `operands`."""
+        return self.operands(op)[index] if op.name == EDGE else tensor_of(op.operands[index])
 
     def returned(self, output: Output) -> Tensor:
         """The tensor that ``output`` returns."""
@@ -103,7 +107,7 @@ def neighbours(tensor: Tensor) -> Iterator[Any]:
     if not isinstance(tensor.owner, _mlir.ir.Block):
         maker = tensor.owner.operation
         yield maker
-        if maker.name == _EDGE:
+        if maker.name == EDGE:
             values += _aliases(maker.operands[0])
     for value in values:
         for use in value.uses:

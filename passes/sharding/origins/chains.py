@@ -75,6 +75,9 @@ class Chains:
     layouts: Layouts
     notes: Notes
     _known: dict[tuple[Tensor, Axis, int], Chain] = field(default_factory=dict)
+    # Chains have most of their way in common.
+    _hops: dict[tuple[Tensor, Axis, int], _Hop | None] = field(default_factory=dict)
+    _given: dict[tuple[Tensor, Axis, int], int | None] = field(default_factory=dict)
 
     def all(self, tensor: Tensor) -> list[Chain]:
         """For each axis on each dimension of ``tensor``, how it came there."""
@@ -102,10 +105,24 @@ class Chains:
 
     def last_hop(self, tensor: Tensor, axis: Axis, dim: int, before: Time = END) -> _Hop | None:
         """The step that brought ``axis`` to ``tensor``, from which tensor, and the axis there; before ``before``."""
+        key = (tensor, axis, dim)
+        if key not in self._hops:
+            self._hops[key] = self._hop_before(tensor, axis, dim, END)
+        hop = self._hops[key]
+        # The earliest of all is the earliest of those before, if it is one of them.
+        return hop if hop is None or hop[0].time < before else self._hop_before(tensor, axis, dim, before)
+
+    def _hop_before(self, tensor: Tensor, axis: Axis, dim: int, before: Time) -> _Hop | None:
         return self._noted_hop(tensor, axis, dim, before) or self._group_hop(tensor, axis, dim, before)
 
     def given(self, tensor: Tensor, axis: Axis, dim: int) -> int | None:
         """The priority with which ``tensor`` was given ``axis``, or a part that makes it one; else ``None``."""
+        key = (tensor, axis, dim)
+        if key not in self._given:
+            self._given[key] = self._find_given(tensor, axis, dim)
+        return self._given[key]
+
+    def _find_given(self, tensor: Tensor, axis: Axis, dim: int) -> int | None:
         given = self.layouts.dims(tensor, given=True)
         if dim >= len(given):
             return None

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from passes import _mlir
 from passes.program.walk import operations
-from passes.sharding.flow import Tensor, neighbours, results
+from passes.sharding.flow import EDGE, Tensor, neighbours, results, tensor_of
 from passes.sharding.mesh import Axis
+from passes.sharding.op_rules import RULE
 from passes.sharding.origins.chains import Chain, Chains, factors_of, overlap
 from passes.sharding.sharding_rule import Rule
 
@@ -52,19 +54,44 @@ def conflicts(chains: Chains, tensor: Tensor) -> list[Conflict]:
 
 
 def all_conflicts(chains: Chains) -> dict[Tensor, list[Conflict]]:
-    """The conflicts of every tensor that has any, in one walk: at most ops all agree, which takes a look to see."""
+    """The conflicts of every tensor that has any, in one walk.
+
+    Most ops are like others: where rule and shardings are the same, tensors agree alike, so few are looked at closely.
+    """
     found: dict[Tensor, list[Conflict]] = {}
+    lies, agree = _Lies(chains), dict[Any, bool]()
     for op in operations(chains.layouts.program.module):
-        rule = chains.notes.rule(op)
-        if rule is None:
+        attributes = op.attributes
+        if RULE not in attributes:
             continue
+        key = (attributes[RULE], *[lies[v] for v in op.operands], *[lies[v] for v in op.results])
+        if agree.get(key, False):
+            continue
+        rule = chains.notes.rule(op)
+        assert rule is not None
         sides = _sides(chains, op, rule)
-        if _agree(sides):
+        if key not in agree:
+            agree[key] = _agree(sides)
+        if agree[key]:
             continue
         for tensor in dict.fromkeys(tensor for _, tensor, _ in sides):
             if here := list(_at(chains, tensor, op, rule, sides)):
                 found.setdefault(tensor, []).extend(here)
     return found
+
+
+class _Lies(dict[Any, Any]):
+    """Value -> its sharding; of what lies as no other does for all its sharding says, the tensor itself."""
+
+    def __init__(self, chains: Chains) -> None:
+        self.layouts = chains.layouts
+
+    def __missing__(self, value: Any) -> Any:
+        tensor = tensor_of(value)
+        # Inside of a manual computation a sharding leaves out the manual axes (`Layouts.dims`).
+        edge = not isinstance(tensor.owner, _mlir.ir.Block) and tensor.owner.name == EDGE
+        self[value] = tensor if edge else self.layouts.sharding(tensor)
+        return self[value]
 
 
 def _sides(chains: Chains, op: Any, rule: Rule) -> list[_Side]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.program.walk import operations
-from passes.sharding.flow import Flow, Output, Tensor, neighbours, results, tensor_of
+from passes.sharding.flow import Flow, Output, Tensor, neighbours, tensor_of
 from passes.sharding.keep_edges import EDGES
 from passes.sharding.mesh import Axis
 from passes.sharding.op_rules import RULE
@@ -123,7 +123,7 @@ class Notes:
             return op if kind == "result" else self.flow.returned(op)
         if kind == "member":
             return self.members(op)[index]
-        return (self.flow.operands(op) if kind == "operand" else results(op))[index]
+        return self.flow.operand(op, index) if kind == "operand" else tensor_of(op.results[index])
 
     def rule(self, op: Any) -> Rule | None:
         """The sharding rule of ``op``, if it has one."""
