@@ -25,6 +25,8 @@ from passes.moe.chain import Layer
 from passes.moe.composites import Decompositions
 from passes.moe.dense import SUMS, dense_of
 from passes.moe.dense_to_sparse import Rewriting
+from passes.moe.grouped import grouped
+from passes.moe.others import others
 from passes.moe.slots import slots
 from passes.pipeline.base import Counters, Pass, Statistic
 from passes.program.walk import named
@@ -185,9 +187,10 @@ def sparsify(module: Any, counters: Counters) -> list[Layer]:
         reason = Rewriting(dense, decompositions, counters, pending).run()
         counters.add("left" if reason else "layers")
         found.append(Layer(where, what, reason))
-    with_room = _with_room(module)
-    counters.add("left", len(with_room))
-    return found + slots(module, decompositions, counters) + with_room
+    found += grouped(module, decompositions, counters)
+    left = [*_with_room(module), *others(module)]
+    counters.add("left", len(left))
+    return found + slots(module, decompositions, counters) + left
 
 
 def _with_room(module: Any) -> list[Layer]:
