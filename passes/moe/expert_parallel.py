@@ -250,12 +250,15 @@ def _split_experts(product: Any, call: Call, mesh_name: str, team: Team) -> None
     """Has a sparse product split over experts, its other dimensions open.
 
     What a device gets from a dispatch is meant for its experts and differs from device to device, so the axes of the
-    experts must not split anything else of the product. Where experts do not divide, the dispatch says so.
+    experts must not split anything else of the product.
+
+    Raises:
+      UserError: the experts do not divide.
     """
     if RULE not in product.attributes:
         product.attributes[RULE] = encode(sharding_rule(call), is_custom=True)
-    if call.operands[1].shape[1] % team.size(team.experts):
-        return
+    if found := team.indivisible(call.operands[1].shape[1]):
+        fail(product, call.op, found)
     expert = 1 if call["is_input_a_sparse"] else 3
     weights = _constrained(product.operands[1], 1, mesh_name, team, _mlir.ir.InsertionPoint(product))
     product.operands[1] = weights

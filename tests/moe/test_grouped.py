@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from passes.errors import UserError
 from passes.execute.executor import Executor
 from passes.moe.others import GROUPS, LOOP, PLACES
 from passes.partition.partition import partition
@@ -87,6 +88,14 @@ def test_on_devices() -> None:
     assert report.side_table.arguments[1].local_shape == (1, 6, 5)
     given = {str(i): v for i, v in enumerate(values([3, 0, 7, 2]))}
     assert distance(per_device(program, report, given), want) == 0
+
+
+def test_experts_that_do_not_divide_are_refused() -> None:
+    program = on_mesh(RAGGED, '"x"=3', {})
+    with pytest.raises(UserError) as found:
+        runner.run(program, "builtin.module(moe-sparsify,moe-expert-parallel)")
+    assert found.value.message == ("sparse_matmul: 4 experts do not divide by the 3 devices along x=3; they divide by "
+                                   "1, 2, 4")
 
 
 NOT_GROUPS = {
