@@ -531,6 +531,11 @@ MOE = [
         "",
         ("what is added to zero is zero", "    return all(zeros)", "    return any(zeros)"),
         (
+            "a select of anything else than zero is zero",
+            "    return zeros[2] and (zeros[0] or zeros[1])",
+            "    return zeros[2]",
+        ),
+        (
             "a dot with a zero of other tokens will do",
             'return {"e", *self.tokens} <= same',
             "return True",
@@ -538,7 +543,7 @@ MOE = [
         (
             "what was not zero goes out as well",
             "elif value in self.zero or self._is_met_by_zero(user, number, roles):",
-            "else:\n                self.exits.append(Exit(user, number, roles))\n            if False:",
+            "elif True:",
         ),
     ),
     *_of(

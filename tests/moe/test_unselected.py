@@ -151,6 +151,11 @@ UNREADABLE = {
         HALF, "%k = stablehlo.compare NE, %9, %h : (tensor<5x3x6xf32>, tensor<5x3x6xf32>) -> tensor<5x3x6xi1>",
         "%g = stablehlo.select %k, %10, %8 : tensor<5x3x6xi1>, tensor<5x3x6xf32>", OVER_TOKENS], "tensor<3x6xf32>",
         READ_BY.format("reduce")),
+    "selected by what it computes, and not zero": ([
+        HALF, "%k = stablehlo.compare GT, %8, %h : (tensor<5x3x6xf32>, tensor<5x3x6xf32>) -> tensor<5x3x6xi1>",
+        "%z = stablehlo.constant dense<0.0> : tensor<5x3x6xf32>",
+        "%g = stablehlo.select %k, %8, %z : tensor<5x3x6xi1>, tensor<5x3x6xf32>", OVER_TOKENS], "tensor<3x6xf32>",
+        READ_BY.format("reduce")),
     "divided by the matrix": (["%g = stablehlo.divide %8, %9 : tensor<5x3x6xf32>", OVER_TOKENS], "tensor<3x6xf32>",
                               READ_BY.format("reduce")),
     "padded with ones": ([
