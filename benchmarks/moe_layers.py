@@ -1,11 +1,12 @@
 """Every model's mixture-of-experts layer at small size on every mesh, for 1, 13, 32 and 128 tokens, executed.
 
-    python benchmarks/moe_layers.py [--seconds N] [--resume FILE.jsonl]
+    python benchmarks/moe_layers.py [--engine ENGINE] [--seconds N] [--resume FILE.jsonl]
 
 Each case compares with numpy's dense layer: the layer on one device, and the programs of all devices, on as many
-virtual ones, with NaN wherever a kernel leaves something undefined. Without --seconds all cases are run; with --resume
-those that the file has are not run again. Prints a line for each case that differs, and a summary; ends with 1 if there
-are any.
+virtual ones, with NaN wherever a kernel leaves something undefined. They run on StableHLO's interpreter, which compiles
+nothing, or with --engine xla, which takes five times as long. Without --seconds all cases are run; with --resume those
+that the file has are not run again. Prints a line for each case that differs, and a summary; ends with 1 if there are
+any.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tests.moe.mesh_cases import every_case, furthest  # noqa: E402
 def main() -> int:
     """Runs what is left to run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=("interpreter", "xla"), default="interpreter")
     parser.add_argument("--seconds", type=float, help="start no case after this long")
     parser.add_argument("--resume", type=Path, help="a file of cases that were run, which grows")
     args = parser.parse_args()
@@ -37,7 +39,7 @@ def main() -> int:
             break
         if str(case) in done:
             continue
-        done[str(case)] = found = furthest(case)
+        done[str(case)] = found = furthest(case, args.engine)
         if args.resume is not None:
             with args.resume.open("a") as file:
                 file.write(json.dumps({"case": str(case), "distance": found}) + "\n")

@@ -501,7 +501,7 @@ MOE = [
         ("any number of experts is selected", 'return "" if chosen <= experts else', 'return "" if True else'),
     ),
     *_of(
-        "moe/expert_parallel.py",
+        "moe/split_experts.py",
         "moe/test_expert_parallel.py",
         "",
         (
@@ -514,10 +514,46 @@ MOE = [
             'if parent.operation.name == "sdy.manual_computation":',
             "if False:",
         ),
+    ),
+    *_of(
+        "moe/team.py",
+        "moe/test_expert_parallel.py",
+        "",
         (
             "the ring's axis is counted from the end",
             "return [name for name, _ in self.mesh.axes].index(self.ring)",
             "return len(self.mesh.axes) - 1 - [name for name, _ in self.mesh.axes].index(self.ring)",
+        ),
+    ),
+    *_of(
+        "moe/unselected.py",
+        "moe/test_unselected.py",
+        "",
+        ("what is added to zero is zero", "    return all(zeros)", "    return any(zeros)"),
+        (
+            "a select of anything else than zero is zero",
+            "    return zeros[2] and (zeros[0] or zeros[1])",
+            "    return zeros[2]",
+        ),
+        (
+            "a dot with a zero of other tokens will do",
+            'return {"e", *self.tokens} <= same',
+            "return True",
+        ),
+        (
+            "what was not zero goes out as well",
+            "elif value in self.zero or self._is_met_by_zero(user, number, roles):",
+            "elif True:",
+        ),
+    ),
+    *_of(
+        "moe/grouped.py",
+        "moe/test_grouped.py",
+        "",
+        (
+            "a mask may differ along what is contracted",
+            ' and is_same_along(group, roles.index("k")):',
+            ":",
         ),
     ),
 ]

@@ -21,26 +21,19 @@ num_devices = 4 already, as front ends write it, repeats its tokens so often, an
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from passes import _mlir
 from passes.errors import UserError
-from passes.moe.capacity import Room, rooms
-from passes.moe.composites import Decompositions, create, fail, moe_composites, read, remove_unused, sharding_rule
-from passes.moe.decompose import Place
-from passes.moe.ops import COMBINE, DISPATCH, REMAP, SPARSE_MATMUL, Call, Type
-from passes.moe.roles import dot_of
+from passes.moe.capacity import rooms
+from passes.moe.composites import Decompositions, moe_composites, read, remove_unused
+from passes.moe.ops import SPARSE_MATMUL
+from passes.moe.placing import Placing
+from passes.moe.split_experts import is_inside, split_experts, split_rooms
+from passes.moe.team import Team
 from passes.pipeline.base import Counters, Pass, Statistic, option
-from passes.program.types import shape_of
-from passes.sharding.mesh import Mesh, Sharding, mesh_to_attr, meshes, sharding_to_attr
-from passes.sharding.op_rules import RULE
-from passes.sharding.sharding_rule import Rule, encode
-
-# For each operand or result, dimension -> the axes it is split over.
-Split = dict[int, tuple[str, ...]]
+from passes.sharding.mesh import Mesh, mesh_to_attr, meshes
 
 
 @dataclass(frozen=True)
@@ -141,11 +134,11 @@ func.func private @all_to_all_dispatch(%arg0: tensor<2x1x1x8xf32>, %arg1: tensor
 
     def run(self, module: Any, counters: Counters) -> None:
         """Rewrites ``module`` in place."""
-        composites, moved = moe_composites(module), [room for room in rooms(module) if not _inside(room.product)]
+        composites, moved = moe_composites(module), [room for room in rooms(module) if not is_inside(room.product)]
         if not composites and not moved:
             return
         name, team = self._team(module)
-        _split_rooms(moved, name, team)
+        split_rooms(moved, name, team)
         counters.add("moves", len({room.dispatch for room in moved}))
         decompositions, replaced = Decompositions(module, poisoned=self.poison), set()
         for composite in composites:
@@ -153,12 +146,12 @@ func.func private @all_to_all_dispatch(%arg0: tensor<2x1x1x8xf32>, %arg1: tensor
             replaced.add(_mlir.ir.FlatSymbolRefAttr(composite.attributes["decomposition"]).value)
             if call.op is SPARSE_MATMUL:
                 counters.add("products")
-                if not _inside(composite):
-                    _split_experts(composite, call, name, team)
+                if not is_inside(composite):
+                    split_experts(composite, call, name, team)
                 if self.poison:
                     composite.attributes["decomposition"] = decompositions.reference(call)
-            elif not _inside(composite):
-                _Placing(composite, call, name, team, decompositions).run()
+            elif not is_inside(composite):
+                Placing(composite, call, name, team, decompositions).run()
                 counters.add("placed")
                 counters.removed(composite, "became the part of one device")
                 composite.erase()
@@ -201,287 +194,8 @@ func.func private @all_to_all_dispatch(%arg0: tensor<2x1x1x8xf32>, %arg1: tensor
         return {"mesh": mesh}
 
 
-@dataclass(frozen=True)
-class Team:
-    """A mesh and what its axes are for."""
-
-    mesh: Mesh
-    experts: tuple[str, ...]
-    ring: str
-    data: tuple[str, ...]
-
-    def size(self, axes: tuple[str, ...]) -> int:
-        """The number of parts that ``axes`` make."""
-        return math.prod(self.mesh.sizes[a] for a in axes)
-
-    def indivisible(self, experts: int) -> str:
-        """What is wrong if so many experts cannot be split over the devices, or nothing."""
-        parts = self.size(self.experts)
-        if experts % parts == 0:
-            return ""
-        choices = ", ".join(str(n) for n in range(1, experts + 1) if experts % n == 0)
-        axes = ", ".join(f"{a}={self.mesh.sizes[a]}" for a in self.experts)
-        return f"{experts} experts do not divide by the {parts} devices along {axes}; they divide by {choices}"
-
-    @property
-    def cluster_axis(self) -> int:
-        """The number of the ring's axis."""
-        return [name for name, _ in self.mesh.axes].index(self.ring)
-
-
 class _Body:
     """A module operation in the form that `meshes` takes."""
 
     def __init__(self, module: Any) -> None:
         self.body = module.regions[0].blocks[0]
-
-
-def _inside(op: Any) -> bool:
-    """Whether ``op`` stands in a manual computation: it is the part of one device already."""
-    parent = op.parent
-    while parent is not None:
-        if parent.operation.name == "sdy.manual_computation":
-            return True
-        parent = parent.operation.parent
-    return False
-
-
-def _split_experts(product: Any, call: Call, mesh_name: str, team: Team) -> None:
-    """Has a sparse product split over experts, its other dimensions open.
-
-    What a device gets from a dispatch is meant for its experts and differs from device to device, so the axes of the
-    experts must not split anything else of the product. Where experts do not divide, the dispatch says so.
-    """
-    if RULE not in product.attributes:
-        product.attributes[RULE] = encode(sharding_rule(call), is_custom=True)
-    if call.operands[1].shape[1] % team.size(team.experts):
-        return
-    expert = 1 if call["is_input_a_sparse"] else 3
-    weights = _constrained(product.operands[1], 1, mesh_name, team, _mlir.ir.InsertionPoint(product))
-    product.operands[1] = weights
-    result = product.results[0]
-    users = [(use.owner.operation, use.operand_number) for use in result.uses]
-    if any(user.name == _CONSTRAINT for user, _ in users):
-        return
-    made = _constrained(result, expert, mesh_name, team, _mlir.ir.InsertionPoint.after(product))
-    for user, number in users:
-        user.operands[number] = made
-
-
-def _split_rooms(moved: list[Room], mesh_name: str, team: Team) -> None:
-    """Has what was moved to experts split over experts, and so the products that read it: the weights stay.
-
-    Raises:
-      UserError: the experts do not divide.
-    """
-    made: dict[Any, Any] = {}
-    for room in moved:
-        if found := team.indivisible(room.experts):
-            raise UserError(f"one-hot dispatch: {found}", _mlir.where_of(room.dispatch.location))
-        value = room.product.operands[room.side]
-        if value not in made:
-            room.dispatch.attributes[RULE] = _move_rule(room.dispatch, room.moved)
-            made[value] = _constrained(value, room.expert, mesh_name, team, _mlir.ir.InsertionPoint(room.product))
-        room.product.operands[room.side] = made[value]
-
-
-def _move_rule(dispatch: Any, expert: int) -> Any:
-    """The sharding rule of a one-hot move whose result has experts along ``expert``: those do not spread through it.
-
-    The one-hots keep their groups of tokens on the devices; what they move changes from groups to experts.
-    """
-    dot, rank = dot_of(dispatch), dispatch.results[0].type.rank
-    sizes = [*shape_of(dispatch.results[0]), *(shape_of(dispatch.operands[0])[d] for d in dot.contract[0])]
-    maps = []
-    for side in (0, 1):
-        factors = {pair[side]: factor for factor, pair in enumerate(dot.sources()) if pair[side] is not None}
-        factors |= {d: rank + i for i, d in enumerate(dot.contract[side])}
-        maps.append(tuple((factors[d],) for d in range(len(factors))))
-    result = tuple((d,) for d in range(rank))
-    rule = Rule(tuple(sizes), tuple(maps), (result,), reduction=frozenset(range(rank, len(sizes))),
-                blocked=frozenset({expert}))
-    return encode(rule, is_custom=True)
-
-
-_CONSTRAINT = "sdy.sharding_constraint"
-
-
-def _constrained(value: Any, dim: int, mesh_name: str, team: Team, point: Any) -> Any:
-    """``value`` with dimension ``dim`` split over the axes of the experts, made at ``point``."""
-    owner = value.owner
-    if not isinstance(owner, _mlir.ir.Block) and owner.operation.name == _CONSTRAINT:
-        return value
-    rank = value.type.rank
-    dims = tuple(tuple(map(team.mesh.axis, team.experts)) if d == dim else () for d in range(rank))
-    closed = tuple(d == dim for d in range(rank))
-    attr = sharding_to_attr(mesh_name, Sharding(team.mesh, dims), closed)
-    return _mlir.ir.Operation.create(
-        _CONSTRAINT, [value.type], [value], {"sharding": attr}, loc=value.location, ip=point
-    ).results[0]
-
-
-# -- how the operands and results of each op lie -----------------------------------------------------------------------
-
-
-def _dispatch(call: Call, team: Team, tokens: tuple[str, ...]) -> tuple[list[Split], list[Split]]:
-    return [{0: tokens}, {0: tokens}, {}], [{1: team.data}, {1: team.data}]
-
-
-def _remap(call: Call, team: Team, tokens: tuple[str, ...]) -> tuple[list[Split], list[Split]]:
-    dim = _token_dim(call.operands[0])
-    whole: Split = {dim: team.data}
-    return [whole, {}, whole], [{**whole, 3: team.experts}, {2: team.data, 3: team.experts}]
-
-
-def _combine(call: Call, team: Team, tokens: tuple[str, ...]) -> tuple[list[Split], list[Split]]:
-    dim = call["output_shard_dim"]
-    return [{0: team.experts, dim: team.data}, {_token_dim(call.operands[1]): team.data}, {}], [{dim: tokens}]
-
-
-def _token_dim(type: Type) -> int:
-    """The major one of dimensions 1 and 2 that there is more than one token along."""
-    return 1 if type.shape[1] > 1 else 2
-
-
-_LAYOUTS: dict[str, Callable[[Call, Team, tuple[str, ...]], tuple[list[Split], list[Split]]]] = {
-    DISPATCH.name: _dispatch, REMAP.name: _remap, COMBINE.name: _combine,
-}
-
-
-# -- the part of one device --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Placing:
-    """One composite on its way into a manual computation."""
-
-    composite: Any
-    call: Call
-    mesh_name: str
-    team: Team
-    decompositions: Decompositions
-
-    def run(self) -> None:
-        """Puts the manual computation in the composite's place; the composite is left without uses."""
-        call, team, ir = self.call, self.team, _mlir.ir
-        self._check_experts()
-        repeats = "num_devices" in call.attributes and call["num_devices"] > 1
-        if repeats:
-            self._check_repeats()
-        tokens = team.data if repeats else (*team.data, team.ring)
-        operands, results = _LAYOUTS[call.op.name](call, team, tokens)
-        local = self._local(operands, results)
-        own = call.op.operands.index("mapping")
-        # Front ends state who owns what where they know of several devices.
-        given = [i for i in range(len(operands)) if i != own or repeats]
-        values = [self.composite.operands[i] for i in given]
-        made = self._manual(values, [operands[i] for i in given], results)
-        types = [ir.Type.parse(str(local.operands[i]), _mlir.context()) for i in given]
-        location = self.composite.location
-        block = made.regions[0].blocks.append(*types, arg_locs=[location] * len(types))
-        inner = dict(zip(given, block.arguments, strict=True))
-        point = ir.InsertionPoint(block)
-        if own not in inner:
-            inner[own] = self._mapping(point)
-        place = Place(team.mesh, team.ring, team.experts)
-        stated = dict.fromkeys([n.name for n in ir.DictAttr(self.composite.attributes["composite_attributes"])])
-        part = create(
-            local, [inner[i] for i in range(len(operands))], self.decompositions, point, location, place=place,
-            stated=stated, more={key: self.composite.attributes[key] for key in self.composite.attributes
-                                 if key.startswith("shlo.moe.")},
-        )
-        ir.Operation.create("sdy.return", operands=list(part.results), loc=location, ip=point)
-        for old, new in zip(self.composite.results, made.results, strict=True):
-            old.replace_all_uses_with(new)
-
-    def _check_experts(self) -> None:
-        experts = self.call.operands[self.call.op.operands.index("mapping")].shape[2]
-        if found := self.team.indivisible(experts):
-            fail(self.composite, self.call.op, found)
-        if self.team.cluster_axis > 1:
-            fail(self.composite, self.call.op, f"ring '{self.team.ring}' is axis {self.team.cluster_axis} of the mesh; "
-                                               "rings run along the first or second axis")
-
-    def _check_repeats(self) -> None:
-        n, team = self.call["num_devices"], self.team
-        size = team.size((team.ring,))
-        if n != size:
-            fail(self.composite, self.call.op, f"num_devices is {n} and the ring along '{team.ring}' has {size} "
-                                               "devices")
-        if self.call["cluster_axis"] != team.cluster_axis:
-            fail(self.composite, self.call.op, f"cluster_axis is {self.call['cluster_axis']} and ring '{team.ring}' is "
-                                               f"axis {team.cluster_axis} of the mesh")
-        if team.data:
-            fail(self.composite, self.call.op, f"its tokens are repeated for num_devices = {n} devices and cannot be "
-                                               "split over data axes as well")
-        devices = self.call.operands[self.call.op.operands.index("mapping")].shape[3]
-        if devices != team.mesh.device_count:
-            fail(self.composite, self.call.op, f"mapping has {devices} devices and the mesh {team.mesh.device_count}")
-
-    def _local(self, operands: list[Split], results: list[Split]) -> Call:
-        """The use of the op that one device makes."""
-        team, own = self.team, self.call.op.operands.index("mapping")
-        parts = [self._part(t, split, n)
-                 for t, split, n in zip(self.call.operands, operands, self.call.op.operands, strict=True)]
-        mapping = parts[own]
-        parts[own] = replace(mapping, shape=(*mapping.shape[:3], team.mesh.device_count), element=(
-            mapping.element if mapping.shape[3] == team.mesh.device_count else "i32"))
-        found = [self._part(t, split, n)
-                 for t, split, n in zip(self.call.results, results, self.call.op.results, strict=True)]
-        attributes = dict(self.call.attributes)
-        if "num_devices" in attributes:
-            attributes |= {"num_devices": team.size((team.ring,)), "cluster_axis": team.cluster_axis}
-        if self.call.op is REMAP:
-            self._check_chunks(parts[0])
-        return Call(self.call.op, attributes, tuple(parts), tuple(found))
-
-    def _check_chunks(self, scores: Type) -> None:
-        """Chunks of tokens lie on one device each."""
-        tokens, size = math.prod(scores.shape[:3]), self.call["reduction_size"]
-        if tokens % size and self.team.size(self.team.data) > 1:
-            fail(self.composite, self.call.op, f"the {tokens} tokens of a device do not divide by reduction_size = "
-                                               f"{size}")
-
-    def _part(self, type: Type, split: Split, name: str) -> Type:
-        shape = list(type.shape)
-        for dim, axes in split.items():
-            parts = self.team.size(axes)
-            if shape[dim] % parts:
-                near = math.ceil(shape[dim] / parts) * parts
-                fail(self.composite, self.call.op, f"dimension {dim} of {name} has size {shape[dim]}, which does not "
-                                                   f"divide by the {parts} devices along {', '.join(axes)}; pad it to "
-                                                   f"{near}")
-            shape[dim] //= parts
-        return replace(type, shape=tuple(shape))
-
-    def _manual(self, values: list[Any], operands: list[Split], results: list[Split]) -> Any:
-        ir, sdy, context = _mlir.ir, _mlir.sdy, _mlir.context()
-        ins = [self._sharding(v, split) for v, split in zip(values, operands, strict=True)]
-        outs = [self._sharding(v, split) for v, split in zip(self.composite.results, results, strict=True)]
-        axes = [ir.StringAttr.get(name, context) for name, _ in self.team.mesh.axes]
-        attributes = {
-            "in_shardings": sdy.TensorShardingPerValueAttr.get(ins, context=context),
-            "out_shardings": sdy.TensorShardingPerValueAttr.get(outs, context=context),
-            "manual_axes": sdy.ManualAxesAttr.get(axes, context=context),
-        }
-        return ir.Operation.create(
-            "sdy.manual_computation", [v.type for v in self.composite.results], values, attributes, regions=1,
-            loc=self.composite.location, ip=ir.InsertionPoint(self.composite),
-        )
-
-    def _sharding(self, value: Any, split: Split) -> Any:
-        mesh = self.team.mesh
-        dims = tuple(tuple(map(mesh.axis, split.get(d, ()))) for d in range(value.type.rank))
-        return sharding_to_attr(self.mesh_name, Sharding(mesh, dims))
-
-    def _mapping(self, point: Any) -> Any:
-        """The table of who owns which expert, made at ``point``."""
-        from passes.moe.reference import Cluster
-
-        team, ir = self.team, _mlir.ir
-        experts = self.call.operands[self.call.op.operands.index("mapping")].shape[2]
-        table = Cluster(team.mesh, team.ring, team.experts).owner_table(experts)[None, None]
-        value = ir.DenseElementsAttr.get(table, context=_mlir.context())
-        return ir.Operation.create(
-            "stablehlo.constant", [value.type], attributes={"value": value}, loc=self.composite.location, ip=point
-        ).results[0]

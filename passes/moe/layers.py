@@ -34,7 +34,7 @@ from passes.moe.writer import Value, Writer
 
 Form = Literal["dense", "sparse"]
 # GPT-OSS's activation.
-_LIMIT, _ALPHA = 7.0, 1.702
+LIMIT, ALPHA = 7.0, 1.702
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,24 @@ class Functions:
 
 
 @dataclass(frozen=True)
+class Routed:
+    """What a router says, and what its gradient needs of how it got there.
+
+    Attributes:
+      weights, indices: Of the selected experts of each token, [T,K].
+      scores: Of all experts [T,E]; if those are of the selected only, [T,K].
+      shares: The weights before they are scaled.
+      total: What they were divided by, [T], if they were.
+    """
+
+    weights: Value
+    indices: Value
+    scores: Value
+    shares: Value
+    total: Value | None
+
+
+@dataclass(frozen=True)
 class LayerWriter:
     """One layer being written."""
 
@@ -124,22 +142,24 @@ class LayerWriter:
         """The layer's result [T,H] for ``x`` [T,H]."""
         w, shape = self.w, self.shape
         x = w.pad_end(x, 0, shape.padded - shape.tokens, 0) if form == "sparse" else x
-        weights, indices = self.route(x)
+        routed = self.route(x)
+        weights, indices = routed.weights, routed.indices
         y = self._dense(x, weights, indices) if form == "dense" else self._sparse(x, weights, self._real(indices))
-        y = w.binary("add", y, self._shared(x)) if self.c.shared else y
+        y = w.binary("add", y, self.shared(x)) if self.c.shared else y
         return w.slice(y, 0, 0, shape.tokens) if y.shape[0] > shape.tokens else y
 
     # -- router ------------------------------------------------------------------------------------------------------
 
-    def route(self, x: Value) -> tuple[Value, Value]:
-        """The weights and numbers of the selected experts of each token, both [T,K]."""
+    def route(self, x: Value) -> Routed:
+        """What the router says of each token."""
         w, router = self.w, self.c.router
         logits = w.dot(x, self.given["router"], ((1,), (0,)))
         if router.bias:
             logits = w.binary("add", logits, self._rows(self.given["router_bias"], logits))
         if router.score == "selected":
             values, indices = w.top_k(logits, self.c.chosen)
-            return self.softmax(values), indices
+            shares = self.softmax(values)
+            return Routed(shares, indices, shares, shares, None)
         scores = self.softmax(logits) if router.score == "softmax" else w.unary("logistic", logits)
         wanted = scores
         if router.correction:
@@ -148,14 +168,16 @@ class LayerWriter:
             wanted = self._of_best_groups(wanted)
         values, indices = w.top_k(wanted, self.c.chosen)
         weights = values if wanted is scores else self._picked(scores, indices)
+        total = None
         if router.normalized:
             total = w.sum(weights, 1)
             if router.epsilon:
                 total = w.binary("add", total, w.full(total.shape, total.element, router.epsilon))
             weights = w.binary("divide", weights, self.columns(total, weights))
+        shares = weights
         if router.scale != 1:
             weights = w.binary("multiply", weights, w.full(weights.shape, weights.element, router.scale))
-        return weights, indices
+        return Routed(weights, indices, scores, shares, total)
 
     def softmax(self, x: Value) -> Value:
         """The softmax of each row."""
@@ -193,9 +215,9 @@ class LayerWriter:
         hot = self.hot(indices, c.experts)
         spread = w.select(hot, w.broadcast(weights, hot.shape, (0, 1)), w.full(hot.shape, weights.element, 0))
         by_expert = w.transpose(w.sum(spread, 1), (1, 0))
-        products = [w.transpose(w.dot(m, x, ((1,), (1,))), (0, 2, 1)) for m in self._first()]
-        hidden = self._activate(*self._gate_and_up(products, 0))
-        y = w.dot(hidden, self._second(), ((2,), (1,)), ((0,), (0,)))
+        products = [w.transpose(w.dot(m, x, ((1,), (1,))), (0, 2, 1)) for m in self.first()]
+        hidden = self.activate(*self.gate_and_up(products, 0))
+        y = w.dot(hidden, self.second(), ((2,), (1,)), ((0,), (0,)))
         if c.biases:
             y = w.binary("add", y, w.broadcast(self.given["down_bias"], y.shape, (0, 2)))
         return w.sum(w.binary("multiply", y, w.broadcast(by_expert, y.shape, (0, 1))), 0)
@@ -214,11 +236,11 @@ class LayerWriter:
         blocks, size = t // shape.reduction_size, shape.reduction_size
         first, second = self.masks(metadata, mapping, blocks, size)
         tokens = w.reshape(dispatched, (1, blocks, size, h))
-        products = [self.product(tokens, m, first, a_sparse=False) for m in self._first()]
+        products = [self.product(tokens, m, first, a_sparse=False) for m in self.first()]
         # [1, blocks, 1, E, R, N] -> [blocks, E, R, N]
         products = [w.reshape(p, (blocks, e, size, p.shape[5])) for p in products]
-        hidden = self._activate(*self._gate_and_up(products, 1))
-        y = self.product(hidden, self._second(), second, a_sparse=True)
+        hidden = self.activate(*self.gate_and_up(products, 1))
+        y = self.product(hidden, self.second(), second, a_sparse=True)
         if c.biases:
             y = w.binary("add", y, w.broadcast(self.given["down_bias"], y.shape, (1, 3)))
         by_expert = w.reshape(w.transpose(y, (1, 0, 2, 3)), (e, t, 1, h))
@@ -260,20 +282,20 @@ class LayerWriter:
         )
         return found
 
-    def _first(self) -> list[Value]:
+    def first(self) -> list[Value]:
         """The matrices of the first products, [E,H,I] twice or [E,H,2I]."""
         if self.c.weights == "separate":
             return [self.given["w1"], self.given["w3"]]
         stacked = self.c.weights == "stacked"
         return [self.w.transpose(self.given["gate_up"], (0, 2, 1)) if stacked else self.given["gate_up"]]
 
-    def _second(self) -> Value:
+    def second(self) -> Value:
         """The matrices of the second product, [E,I,H]."""
         if self.c.weights == "stacked":
             return self.w.transpose(self.given["down"], (0, 2, 1))
         return self.given["w2" if self.c.weights == "separate" else "down"]
 
-    def _gate_and_up(self, products: list[Value], expert_dim: int) -> tuple[Value, Value]:
+    def gate_and_up(self, products: list[Value], expert_dim: int) -> tuple[Value, Value]:
         """Gate and up [...,I] of the first products, which have experts along ``expert_dim``."""
         w, i = self.w, self.c.intermediate
         if len(products) == 2:
@@ -286,7 +308,8 @@ class LayerWriter:
             return w.slice(both, last, 0, 2 * i - 1, 2), w.slice(both, last, 1, 2 * i, 2)
         return w.slice(both, last, 0, i), w.slice(both, last, i, 2 * i)
 
-    def _activate(self, gate: Value, up: Value) -> Value:
+    def activate(self, gate: Value, up: Value) -> Value:
+        """What the second product gets, of gate and up."""
         w = self.w
 
         def full(number: float) -> Value:
@@ -294,12 +317,13 @@ class LayerWriter:
 
         if self.c.activation == "silu":
             return w.binary("multiply", w.binary("multiply", gate, w.unary("logistic", gate)), up)
-        gate = w.binary("minimum", gate, full(_LIMIT))
-        up = w.binary("maximum", w.binary("minimum", up, full(_LIMIT)), full(-_LIMIT))
-        glow = w.binary("multiply", gate, w.unary("logistic", w.binary("multiply", gate, full(_ALPHA))))
+        gate = w.binary("minimum", gate, full(LIMIT))
+        up = w.binary("maximum", w.binary("minimum", up, full(LIMIT)), full(-LIMIT))
+        glow = w.binary("multiply", gate, w.unary("logistic", w.binary("multiply", gate, full(ALPHA))))
         return w.binary("multiply", w.binary("add", up, full(1)), glow)
 
-    def _shared(self, x: Value) -> Value:
+    def shared(self, x: Value) -> Value:
+        """What the shared expert says of each token."""
         w, given = self.w, self.given
         gate, up = (w.dot(x, given[name], ((1,), (0,))) for name in ("shared_w1", "shared_w3"))
         y = w.dot(w.binary("multiply", w.binary("multiply", gate, w.unary("logistic", gate)), up), given["shared_w2"],

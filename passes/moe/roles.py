@@ -43,16 +43,20 @@ def through_transpose(op: Any, roles: Roles) -> Roles:
 
 def through_reshape(op: Any, roles: Roles) -> Roles | None:
     """The roles of the operand of a ``reshape``, if dimensions that have one stay dimensions of their own."""
-    before, after = shape_of(op.operands[0]), shape_of(op.results[0])
-    found = [NONE] * len(before)
-    starts = {_product(before[:i]): i for i in range(len(before) - 1, -1, -1) if before[i] != 1}
+    return reshaped(shape_of(op.results[0]), shape_of(op.operands[0]), roles)
+
+
+def reshaped(given: Sequence[int], wanted: Sequence[int], roles: Roles) -> Roles | None:
+    """``roles`` of dimensions of sizes ``given`` in the shape ``wanted``, if those that have one stay of their own."""
+    found = [NONE] * len(wanted)
+    starts = {_product(wanted[:i]): i for i in range(len(wanted) - 1, -1, -1) if wanted[i] != 1}
     for d, role in enumerate(roles):
         if not role:
             continue
         # One dimension of size 1 is as good as another.
-        single = (i for i, size in enumerate(before) if size == 1 and not found[i])
-        i = starts.get(_product(after[:d])) if after[d] != 1 else next(single, None)
-        if i is None or before[i] != after[d]:
+        single = (i for i, size in enumerate(wanted) if size == 1 and not found[i])
+        i = starts.get(_product(given[:d])) if given[d] != 1 else next(single, None)
+        if i is None or wanted[i] != given[d]:
             return None
         found[i] = role
     return tuple(found)
@@ -108,13 +112,19 @@ def splat_of(value: Any) -> Any:
     return dense.get_splat_value() if isinstance(dense, _mlir.ir.DenseElementsAttr) and dense.is_splat else None
 
 
+def reduces_with(op: Any, kind: str) -> bool:
+    """Whether a ``reduce`` reduces one operand with ``kind`` alone, from zero."""
+    if op.name != "stablehlo.reduce" or len(op.results) != 1 or not is_zero(op.operands[1]):
+        return False
+    return [view.operation.name for view in op.regions[0].blocks[0]] == [kind, "stablehlo.return"]
+
+
 def reducing(op: Any, kind: str) -> int | None:
     """The only dimension that a ``reduce`` of one operand reduces with ``kind`` alone, from zero; else ``None``."""
-    if op.name != "stablehlo.reduce" or len(op.results) != 1 or not is_zero(op.operands[1]):
+    if not reduces_with(op, kind):
         return None
-    inside = [view.operation.name for view in op.regions[0].blocks[0]]
     dims = integers(op, "dimensions")
-    return dims[0] if inside == [kind, "stablehlo.return"] and len(dims) == 1 else None
+    return dims[0] if len(dims) == 1 else None
 
 
 @dataclass(frozen=True)

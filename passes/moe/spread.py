@@ -32,12 +32,15 @@ from passes.program.types import shape_of
 class Spread:
     """Weights and indices, both [T,K], and the roles of the dimensions of the value that they were found behind.
 
-    Dimensions of tokens are numbered as weights and indices have them.
+    Dimensions of tokens are numbered as weights and indices have them. `hot` is the comparison of indices with numbers
+    of experts, false wherever a token did not select an expert; `hot_roles` leave out its slots.
     """
 
     weights: Any
     indices: Any
     roles: Roles
+    hot: Any
+    hot_roles: Roles
 
     @property
     def tokens(self) -> Roles:
@@ -54,7 +57,7 @@ def spread(value: Any) -> Spread | None:
     found = (_of_reduce(op) or _of_dot(op)) if op is not None else None
     if found is None:
         return None
-    weights, indices, inner = found
+    weights, hot, inner = found
     outer = [NONE] * len(numbers)
     for role, number in zip(inner, copied.roles, strict=True):
         if number:
@@ -64,10 +67,22 @@ def spread(value: Any) -> Spread | None:
     sizes = dict(zip(inner, shape_of(copied.value), strict=True))
     for role, d in zip((r for r in inner if r not in outer and sizes[r] == 1), single, strict=False):
         outer[d] = role
-    return Spread(weights, indices, tuple(outer)) if set(inner) <= set(outer) else None
+    if not set(inner) <= set(outer):
+        return None
+    return Spread(weights, hot.indices, tuple(outer), hot.value, tuple(r if r != "k" else NONE for r in hot.roles))
 
 
-_Parts = tuple[Any, Any, Roles]
+@dataclass(frozen=True)
+class Hot:
+    """A one-hot of ``indices`` [T,K]: the comparison that it is, and the roles of its dimensions."""
+
+    indices: Any
+    value: Any
+    roles: Roles
+
+
+# The weights, the one-hot, the roles of the matrix.
+_Parts = tuple[Any, Hot, Roles]
 
 
 def _of_reduce(op: Any) -> _Parts | None:
@@ -83,12 +98,12 @@ def _of_reduce(op: Any) -> _Parts | None:
     else:
         return None
     for hot, weights in pairs:
-        indices = one_hot(hot, slot)
-        if indices is None:
+        found = one_hot(hot, slot)
+        if found is None:
             continue
-        weighed = behind(weights, indices.roles)
+        weighed = behind(weights, found.roles)
         if _is_table(weighed):
-            return weighed.value, indices.value, tuple(r for d, r in enumerate(indices.roles) if d != slot)
+            return weighed.value, found, tuple(r for d, r in enumerate(found.roles) if d != slot)
     return None
 
 
@@ -101,29 +116,21 @@ def _of_dot(op: Any) -> _Parts | None:
         return None
     for side in (0, 1):
         hot, weights = op.operands[side], op.operands[1 - side]
-        indices = one_hot(hot, dot.contract[side][0])
-        if indices is None or weights.type.rank != hot.type.rank - 1:
+        found = one_hot(hot, dot.contract[side][0])
+        if found is None or weights.type.rank != hot.type.rank - 1:
             continue
-        batch = [indices.roles[d] for d in dot.batch[side]]
+        batch = [found.roles[d] for d in dot.batch[side]]
         roles = ["k"] * weights.type.rank
         for role, d in zip(batch, dot.batch[1 - side], strict=True):
             roles[d] = role
         weighed = behind(weights, tuple(roles))
         if _is_table(weighed) and "e" not in batch:
-            return weighed.value, indices.value, (*batch, "e")
+            return weighed.value, found, (*batch, "e")
     return None
 
 
-@dataclass(frozen=True)
-class _Hot:
-    """A one-hot: the indices, and the roles of the one-hot's dimensions."""
-
-    value: Any
-    roles: Roles
-
-
-def one_hot(value: Any, slot: int) -> _Hot | None:
-    """The indices [T,K] that ``value``, whose dimension ``slot`` is K, is a one-hot of; tokens in its own order."""
+def one_hot(value: Any, slot: int) -> Hot | None:
+    """The one-hot that ``value``, whose dimension ``slot`` is K, is, tokens in its own order."""
     rank = value.type.rank
     op = owner(value)
     while op is not None and op.name == "stablehlo.convert":
@@ -139,7 +146,7 @@ def one_hot(value: Any, slot: int) -> _Hot | None:
             roles = tuple("k" if d == slot else "e" if d == expert else next(names) for d in range(rank))
             found = behind(numbers, roles, converts=True)
             if _counts(counted, expert) and _is_table(found):
-                return _Hot(found.value, roles)
+                return Hot(found.value, op.results[0], roles)
     return None
 
 

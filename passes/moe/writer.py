@@ -136,6 +136,14 @@ class Writer:
         parts[dim] = f"{start}:{limit}" + (f":{stride}" if stride > 1 else "")
         return self._shaped("slice", x, shape, f" [{', '.join(parts)}]")
 
+    def concatenate(self, values: Sequence[Value], dim: int) -> Value:
+        """``values`` one behind the other along ``dim``."""
+        first = values[0].shape
+        shape = (*first[:dim], sum(v.shape[dim] for v in values), *first[dim + 1 :])
+        names, types = (", ".join(texts) for texts in zip(*((v.name, v.type) for v in values), strict=True))
+        to = Value("", shape, values[0].element).type
+        return self._line(f"stablehlo.concatenate {names}, dim = {dim} : ({types}) -> {to}", shape, values[0].element)
+
     def pad_end(self, x: Value, dim: int, count: int, number: float | str) -> Value:
         """``count`` more elements at the end of ``dim``."""
         if not count:

@@ -31,9 +31,9 @@ def inputs(c: Configuration, tokens: int, seed: int = 0) -> dict[str, Array]:
     return {name: rng.standard_normal(shape).astype(np.float32) * 0.5 for name, shape in shapes.items()}
 
 
-def whole(form: Form, c: Configuration, shape: Shape, given: dict[str, Array]) -> Array:
+def whole(form: Form, c: Configuration, shape: Shape, given: dict[str, Array], run: Executor = RUN) -> Array:
     """What the layer computes on one device."""
-    (found,) = RUN.run_global(parse(module(form, c, shape), "layer.mlir"), list(given.values()))
+    (found,) = run.run_global(parse(module(form, c, shape), "layer.mlir"), list(given.values()))
     return found
 
 
@@ -54,11 +54,11 @@ def spread(
     return program, partition(program)
 
 
-def per_device(program: Program, report: Report, given: dict[str, Array]) -> Array:
+def per_device(program: Program, report: Report, given: dict[str, Array], run: Executor = RUN) -> Array:
     """What the per-device program computes on as many virtual devices, put together."""
     table = report.side_table
     parts = [cut(value, entry.sharding) for value, entry in zip(given.values(), table.arguments, strict=True)]
-    found = RUN.run_per_device(program, parts, table.mesh.device_count)[0]
+    found = run.run_per_device(program, parts, table.mesh.device_count)[0]
     return assemble(found, table.results[0].sharding, table.results[0].global_shape)
 
 

@@ -234,6 +234,16 @@ def test_on_every_device(name: str) -> None:
         assert np.isfinite(want[d]).all()
         assert np.array_equal(combined[d], want[d])
 
+    # The same tokens in one row: each device gets its part of that.
+    rows = [v.reshape(share, 1, -1, H) for v in y]
+    parts = [v.reshape(K, 1, -1, H) for v in want]
+    call = Call(OPS["all_to_all_combine"], {**ring, "num_experts_per_tok": K, "output_shard_dim": 2},
+                types(type_of(rows[0]), type_of(metadata[0]), type_of(mapping[0])), types(type_of(parts[0])))
+    assert not problem(call)
+    (combined,) = run(cluster, call, [rows, metadata, mapping])
+    for d in range(devices):
+        assert np.array_equal(combined[d], parts[d])
+
 
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_the_references_make_a_dense_layer(name: str) -> None:

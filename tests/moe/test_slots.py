@@ -15,7 +15,9 @@ from passes.pipeline import runner
 from passes.program.read import Program, parse
 from passes.program.walk import named
 from passes.program.write import to_text
+from tests.doubled import doubled
 from tests.moe.layer_programs import distance, on_mesh, per_device, sparsified
+from tests.moe.rounding import IN_DOUBLE, furthest_result
 
 Array = np.ndarray[Any, Any]
 
@@ -101,6 +103,13 @@ def test_slots_of_tokens() -> None:
     assert "dot_general" not in text and "stablehlo.gather" not in text
     assert "num_experts_per_tok = 2" in text and "tensor<1x8x1x4xf32>" in text
     assert text.count("composite") == 2 * 4  # each names its op and has attributes
+
+
+def test_only_rounding_differs() -> None:
+    """In 32 bits sums may round in another order; in 64 bits nothing is left of that."""
+    assert furthest_result(parse(TOKENS_8, "m"), sparsified(TOKENS_8)[0]) < 1e-6
+    in_double = doubled(TOKENS_8)
+    assert furthest_result(parse(in_double, "m"), sparsified(in_double)[0]) < IN_DOUBLE
 
 
 def test_on_devices() -> None:

@@ -154,14 +154,6 @@ def test_batch_and_sequence() -> None:
     assert verify(parse(text, "m"), program).ok
 
 
-def test_a_train_step_is_left() -> None:
-    """The gradient reads what every expert computes."""
-    text = inlined((Path(__file__).parents[2] / "examples/moe/train_step.mlir").read_text())
-    _, found, counts = sparsified(text)
-    assert counts == {"left": 1}
-    assert found[0].reason == "what its experts compute is also used by a stablehlo.dot_general, as in a gradient"
-
-
 def inlined(text: str) -> str:
     program = parse(text, "m.mlir")
     runner.run(program, "builtin.module(inline)")
