@@ -163,12 +163,16 @@ class Builder:
         text = self.choose.choice(numbers)
         if 1 < math.prod(shape) <= 24 and self.chance(0.3):
             text = self._elements(shape, numbers)
-        type = tensor(shape, element)
         if shape and not text.startswith("[") and self.chance(0.5):
-            scalar = self.scalar(text, element)
-            return self.define(f"broadcast_in_dim {scalar.name}, dims = [] : ({scalar.type}) -> {type}", shape, element,
-                               scalar.bound)
-        return self.define(f"constant dense<{text}> : {type}", shape, element, 3.0 if self.unit.exact else math.inf)
+            return self.spread(text, shape, element)
+        return self.define(f"constant dense<{text}> : {tensor(shape, element)}", shape, element,
+                           3.0 if self.unit.exact else math.inf)
+
+    def spread(self, text: str, shape: Shape, element: str) -> Value:
+        """The number ``text`` in all places."""
+        scalar = self.scalar(text, element)
+        return self.define(f"broadcast_in_dim {scalar.name}, dims = [] : ({scalar.type}) -> {tensor(shape, element)}",
+                           shape, element, scalar.bound)
 
     def _elements(self, shape: Shape, numbers: Sequence[str]) -> str:
         if not shape:

@@ -89,7 +89,8 @@ Arrays = Sequence[np.ndarray[Any, Any]]
 def same_results(program: Program, inputs: Arrays, expected: Arrays, who: str) -> None:
     got = INTERPRETER.run_global(program, list(inputs))
     for index, (want, have) in enumerate(zip(expected, got, strict=True)):
-        _require(same_bits(_one_nan(want), _one_nan(have)), f"{who} changed result {index}:\n{want}\nbecame\n{have}")
+        if not same_bits(_one_nan(want), _one_nan(have)):
+            raise Broken(f"{who} changed result {index}:\n{want}\nbecame\n{have}")
 
 
 def _one_nan(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -105,7 +106,7 @@ def optimizes(generated: Generated, seed: int) -> None:
     text = to_text(parse(generated.text).module)
     original = parse(text)
     optimized = changed(Optimize(), text)
-    undoes(generated, text, choose)
+    undoes(generated, text, to_text(optimized.module), choose)
     inputs = make(original, choose.choice(("exact", "normal", "special")), seed).arrays
     expected = INTERPRETER.run_global(original, inputs)
     same_results(optimized, inputs, expected, "optimize")
@@ -116,8 +117,8 @@ def optimizes(generated: Generated, seed: int) -> None:
     same_results(parse(passed), inputs, expected, " then ".join(str(own) for own in row))
 
 
-def undoes(generated: Generated, text: str, choose: random.Random) -> None:
-    """Passes undo what `edits` does to the program."""
+def undoes(generated: Generated, text: str, optimized: str, choose: random.Random) -> None:
+    """Passes undo what `edits` does to the program ``text``, which optimized is ``optimized``."""
     _same(to_text(changed(DeadOps(), text).module), to_text(changed(DeadOps(), generated.deader).module),
           "dead-ops left ops that nothing needs")
     doubled = parse(text)
@@ -126,14 +127,17 @@ def undoes(generated: Generated, text: str, choose: random.Random) -> None:
     again = size(changed(Cse(), to_text(doubled.module)))
     _require(again == merged, f"cse left {again} ops where duplicates were added, {merged} without")
     renamed = to_text(changed(Optimize(), edits.renamed_functions(text)).module)
-    plain = to_text(changed(Optimize(), text).module)
-    _same("\n".join(_without_names(plain)), "\n".join(_without_names(renamed)), "optimize depends on names")
+    _same("\n".join(_without_names(optimized)), "\n".join(_without_names(renamed)), "optimize depends on names")
+    whole = Optimize(inline="all")
+    inside, outside = size(changed(whole, wrapped(text))), size(changed(whole, text))
+    _require(inside == outside, f"optimize leaves {inside} ops where main is called, {outside} where it is not")
+
+
+def wrapped(text: str) -> str:
+    """``text`` with a main function that calls what was main."""
     program = parse(text)
     function = find_entry(program)
-    wrapped = edits.wrapped(text, *([str(v.type) for v in part(function)] for part in (arguments, results)))
-    whole = Optimize(inline="all")
-    inside, outside = size(changed(whole, wrapped)), size(changed(whole, text))
-    _require(inside == outside, f"optimize leaves {inside} ops where main is called, {outside} where it is not")
+    return edits.wrapped(text, *([str(v.type) for v in part(function)] for part in (arguments, results)))
 
 
 def _without_names(text: str) -> list[str]:
@@ -169,7 +173,7 @@ def partitions(generated: Generated, seed: int) -> None:
 
 
 EDITS: tuple[Callable[[str], str | None], ...] = (
-    edits.with_axis_of_one, edits.with_split_axis, edits.with_permuted_devices,
+    edits.with_axis_of_one, edits.with_split_axis, edits.with_permuted_devices, edits.renamed_functions, wrapped,
 )
 
 
@@ -194,14 +198,21 @@ def propagates(text: str) -> None:
     _same(*found, "propagated again it changed")
 
 
-_CONSTANTS = ("stablehlo.constant", "stablehlo.broadcast_in_dim", "stablehlo.iota")
+# Ops that may read more than their operands.
+_CAPTURING = ("stablehlo.case", "stablehlo.if", "stablehlo.while")
 
 
 def _shardings(program: Program) -> list[str]:
-    """How the results of ops are split, in order, without constants, which may come once or once for each user."""
-    found = []
+    """How the results of ops are split, in order.
+
+    What constants alone make is left out: it may come once, or once for each user.
+    """
+    found: list[str] = []
+    constant: set[Any] = set()
     for op in operations(program.module):
-        if "sdy.sharding" in op.attributes and op.name not in _CONSTANTS:
+        if op.name not in _CAPTURING and all(value in constant for value in op.operands):
+            constant.update(op.results)
+        elif "sdy.sharding" in op.attributes:
             text = str(op.attributes["sdy.sharding"])
             if '{"' in text:
                 found.append(f"{op.name} {text}")

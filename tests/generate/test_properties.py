@@ -16,11 +16,12 @@ from tests.generate.strategies import programs, programs_on_meshes
 
 SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 OTHER_OPS = (
-    "all_gather", "all_reduce", "all_to_all", "broadcast_in_dim", "case", "clamp", "collective_permute", "compare",
-    "composite", "concatenate", "constant", "convert", "convolution", "dot_general", "dynamic_slice",
-    "dynamic_update_slice", "gather", "if", "iota", "optimization_barrier", "pad", "reduce", "reduce_scatter",
-    "reduce_window", "reshape", "reverse", "scatter", "select", "select_and_scatter", "slice", "sort", "transpose",
-    "while",
+    "all_gather", "all_reduce", "all_to_all", "bitcast_convert", "broadcast_in_dim", "case", "clamp",
+    "collective_broadcast", "collective_permute", "compare", "complex", "composite", "concatenate", "constant",
+    "convert", "convolution", "dot_general", "dynamic_slice", "dynamic_update_slice", "gather", "if", "imag", "iota",
+    "is_finite", "map", "optimization_barrier", "pad", "real", "reduce", "reduce_precision", "reduce_scatter",
+    "reduce_window", "remainder", "reshape", "reverse", "scatter", "select", "select_and_scatter", "slice", "sort",
+    "transpose", "while",
 )
 
 
