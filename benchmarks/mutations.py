@@ -464,7 +464,7 @@ COLLECTIVES = [
 MOE = [
     *_of(
         "moe/decompose.py",
-        "moe/test_layers.py moe/test_ops.py moe/test_expert_parallel.py",
+        "moe/test_ops.py moe/test_expert_parallel.py moe/test_layers.py",
         "",
         (
             "padding names the first expert",
