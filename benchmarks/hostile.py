@@ -5,9 +5,9 @@
 
 Modules (text, bytecode, portable artifacts), rules files, side tables and device files are damaged byte by byte, token
 by token, or by other tokens of the same class, which keeps most of them readable; rules files, side tables and device
-files also by what they say, well-formed as they are. Each is given to a command that reads
-them. A case is named KIND:SEED; ``--keep`` writes its files and prints its command. The command runs inside the worker
-process, under a limit of memory; an audit hook sees which files Python opens for writing and which programs it starts.
+files also by what they say, well-formed as they are. Each is given to a command that reads them. A case is named
+KIND:SEED; ``--keep`` writes its files and prints its command. The command runs inside the worker process, under a limit
+of memory; an audit hook sees which files Python opens for writing and which programs it starts.
 
   right   a result, or an error in one line, with an exit code that is documented
   wrong   a traceback or an internal error, an undocumented exit code, a program started, a file written elsewhere
@@ -130,8 +130,8 @@ def misfit(data: bytes, choose: random.Random) -> bytes:
     return "".join(f"{json.dumps(key)} = {_toml(part)}\n" for key, part in value.items()).encode()
 
 
-_ODD = (None, True, 0, -1, 3, 2**31, 2**63, -(2**64), 0.5, 1e300, float("inf"), "", "x", "data", "?", "*", "[", "\x00", "../a",
-        [], [[]], {}, {"x": 1}, ["x", "x"], [0] * 9)
+_ODD = (None, True, 0, -1, 3, 2**31, 2**63, -(2**64), 0.5, 1e300, float("inf"), "", "x", "data", "?", "*", "[", "\x00",
+        "../a", [], [[]], {}, {"x": 1}, ["x", "x"], [0] * 9)
 
 
 def _edit_value(value: Any, choose: random.Random) -> None:

@@ -58,4 +58,5 @@ def test_common_prefix() -> None:
     x, y, z = (mesh.axis(n) for n in "xyz")
     assert common_prefix((x, y), (x, z)) == (x,)
     assert common_prefix((x, y), (x, y, z)) == (x, y)
+    assert common_prefix((x, y), (x,)) == common_prefix((x,), (x, y)) == (x,)
     assert common_prefix((y,), (x,)) == ()
