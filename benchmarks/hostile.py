@@ -37,7 +37,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.case_pool import Case, add_options, run, serve  # noqa: E402
+from benchmarks.case_pool import Case, add_options, pace, run, serve  # noqa: E402
 from passes.cli.main import main as shlo  # noqa: E402
 from passes.partition.partition import partition  # noqa: E402
 from passes.program.read import parse  # noqa: E402
@@ -358,7 +358,8 @@ def main() -> int:
         codes = Counter(record.get("code") for record in of)
         verdicts = Counter(record["verdict"] for record in of)
         print(f"{kind}: {len(of)} inputs: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(verdicts.items()))
-              + "; exit codes " + ", ".join(f"{code}: {n}" for code, n in sorted(codes.items(), key=str)))
+              + "; exit codes " + ", ".join(f"{code}: {n}" for code, n in sorted(codes.items(), key=str))
+              + f"; {pace(of)}")
     return 1 if any(record["verdict"] != "right" for record in found) else 0
 
 
