@@ -447,7 +447,7 @@ COLLECTIVES = [
         "partition/hoist_gathers.mlir partition/test_hoist_gathers.py",
         "",
         ("what a loop changes is hoisted", "if yielded[i] == a}", "if True}"),
-        ("conditions do not carry it", "if owner.operation.block != gather.block:", "if False:"),
+        ("what the loop uses besides is erased", "if is_gathered or not needed:", "if True:"),
     ),
     *_of(
         "partition/groups.py",
