@@ -36,7 +36,7 @@ def _of(file: str, tests: str, stage: str, *bugs: tuple[str, str, str]) -> list[
 
 
 _SIMPLIFY = "optimize/simplify.mlir optimize/test_simplify.py optimize/test_optimize_properties.py"
-_CSE = "optimize/cse.mlir optimize/test_cse.py optimize/test_properties.py"
+_CSE = "optimize/cse.mlir optimize/test_cse.py optimize/test_optimize_properties.py"
 _OPS = "partition/test_collectives.py partition/test_executable_ops.py"
 
 OPTIMIZE = [

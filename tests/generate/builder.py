@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -217,6 +218,22 @@ class Builder:
 
     def text(self) -> str:
         return "\n".join(self.lines)
+
+
+def two(plain: str, doubled: str) -> str:
+    """A text that the program and its other version, in which loops and functions come twice, spell differently."""
+    return f"«{plain}|{doubled}»"
+
+
+_TWO = re.compile("«([^«|»]*)\\|([^«|»]*)»")
+
+
+def version(text: str, which: int) -> str:
+    """``text`` as the program (0) or its other version (1) has it."""
+    count = 1
+    while count:  # The innermost first.
+        text, count = _TWO.subn(lambda pair: pair[1 + which], text)
+    return text
 
 
 def names(values: Sequence[Value]) -> str:
