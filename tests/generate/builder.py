@@ -190,7 +190,7 @@ class Builder:
         most = LIMITS.get(value.element, math.inf) / 2 if most is None else most
         if not (self.unit.exact and value.is_float) or value.bound <= most:
             return value
-        limit = min(most, SMALL)
+        limit = float(math.floor(min(most, SMALL)))
         low, high = self.scalar(f"{-limit}", value.element), self.scalar(f"{limit}", value.element)
         return self.define(f"clamp {low.name}, {value.name}, {high.name} : ({low.type}, {value.type}, {high.type}) -> "
                            f"{value.type}", value.shape, value.element, limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from passes.program.read import parse
 from tests.generate import elementwise
+from tests.generate.builder import Builder, Unit, Value
 from tests.generate.program import Generated, seeded
 from tests.generate.properties import Broken, optimizes, partitions, round_trips, same_results
 from tests.generate.strategies import programs, programs_on_meshes
@@ -56,6 +58,13 @@ def test_floats_of_exact_programs_stay_integers_that_nothing_rounds() -> None:
         more = [array.astype("f8") if array.dtype == "f4" else array for array in inputs]
         for one, other in zip(INTERPRETER.run_global(narrow, inputs), INTERPRETER.run_global(wide, more), strict=True):
             assert one.tolist() == other.tolist()
+
+
+def test_exact_programs_clamp_to_integers() -> None:
+    build = Builder(random.Random(0), Unit(exact=True))
+    tamed = build.tame(Value("%a", (4,), "bf16", 3.0), 64 / 72)
+    assert tamed.bound == 0
+    assert "dense<0.0>" in build.text() and "0.88" not in build.text()
 
 
 @pytest.mark.parametrize("seed", range(12))
