@@ -93,20 +93,21 @@ def measure(version: str, jaxlib: str, folder: Path, seconds: float) -> Cell:
     python = home / "bin" / "python"
     full = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
     probe = "from passes import _mlir; _mlir.context(); print(_mlir.stablehlo_version())"
-    stablehlo = _run([python, "-c", probe], 120)
+    said = _run([python, "-c", probe], 120)
+    about = {"python": full, "jaxlib": jaxlib, "stablehlo": _last(said, r"^\d[\d.]*$") or "-",
+             "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    if about["stablehlo"] == "-":
+        return {**about, "smoke": f"refused: {_told(said).partition('UserError: ')[2]}", "failed": [], "demo": "-"}
     start = time.monotonic()
     smoke = _run([python, "-m", "pytest", *smoke_tests(), "-rfE", "--tb=no"], seconds)
     took = round(time.monotonic() - start)
     demo = _run(["make", "demo", f"VENV={home}", f"OUT={home / 'demo'}"], seconds)
     return {
-        "python": full,
-        "jaxlib": jaxlib,
-        "stablehlo": _last(stablehlo, r"^\d[\d.]*$") or _told(stablehlo),
+        **about,
         "smoke": _last(smoke, r"\d+ (?:passed|failed|error).*") or _told(smoke),
         "failed": sorted(set(re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", smoke, re.MULTILINE))),
         "seconds": took,
         "demo": _proof(demo) or _told(demo),
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
 
 
@@ -160,7 +161,8 @@ def page(cells: list[Cell]) -> str:
         "|---|---|---|---|---|---|",
         *rows,
         "",
-        f"Interpreters at hand were Python {pythons}. jaxlib has no release for Python 3.11 after 0.10.2.",
+        f"Interpreters at hand were Python {pythons}. jaxlib has no release for Python 3.11 after 0.10.2, and wheels for",
+        "Python 3.14, for which there was no interpreter.",
         *(["", "Failed:", "", *failed] if failed else []),
         "",
     ])
