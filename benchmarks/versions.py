@@ -161,8 +161,8 @@ def page(cells: list[Cell]) -> str:
         "|---|---|---|---|---|---|",
         *rows,
         "",
-        f"Interpreters at hand were Python {pythons}. jaxlib has no release for Python 3.11 after 0.10.2, and wheels for",
-        "Python 3.14, for which there was no interpreter.",
+        f"Interpreters at hand were Python {pythons}; jaxlib has wheels for Python 3.14 too, and no release for",
+        "Python 3.11 after 0.10.2.",
         *(["", "Failed:", "", *failed] if failed else []),
         "",
     ])
