@@ -33,8 +33,8 @@ def add_options(parser: argparse.ArgumentParser, log: str, case_seconds: int = 1
     """The options that all benchmarks made of cases have."""
     parser.add_argument("--seconds", type=float, default=600, help="start no case after this long (default: 600)")
     parser.add_argument("--processes", type=int, default=1, help="how many worker processes (default: 1)")
-    parser.add_argument("--resume", type=Path, default=Path(log), metavar="FILE",
-                        help=f"the records, added to; cases in it are not run again (default: {log})")
+    parser.add_argument("--resume", type=Path, default=Path("build") / log, metavar="FILE",
+                        help=f"the records, added to; cases in it are not run again (default: build/{log})")
     parser.add_argument("--again", action="store_true", help="run the cases again that are not right in the file")
     parser.add_argument("--case-seconds", type=float, default=case_seconds, help="until a case is given up")
     parser.add_argument("--match", default="", help="only cases with this in their name")
@@ -186,6 +186,12 @@ class _Run:
             self.show(record)
 
 
+def pace(found: list[Case]) -> str:
+    """How fast one process did these cases."""
+    seconds = sum(record.get("seconds", 0.0) for record in found)
+    return f"{len(found) / max(seconds, 1e-9):.1f} a second of one process"
+
+
 def run(chunks: Iterable[list[Case]], args: argparse.Namespace) -> list[Case]:
     """Runs what is not in the file yet; returns the records of all cases of ``chunks`` that have one."""
     listed = list(chunks)
@@ -195,6 +201,7 @@ def run(chunks: Iterable[list[Case]], args: argparse.Namespace) -> list[Case]:
         if record["verdict"] not in GOOD:
             print(f"{record['verdict']:6} {record['case']}: {record.get('reason', '')[:300]}", flush=True)
 
+    args.resume.parent.mkdir(parents=True, exist_ok=True)
     going = _Run(iter(listed), args, records(args.resume), time.monotonic() + args.seconds, show)
     threads = [threading.Thread(target=going.work) for _ in range(args.processes)]
     for thread in threads:

@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.case_pool import Case, add_options, run, serve  # noqa: E402
+from benchmarks.case_pool import Case, add_options, pace, run, serve  # noqa: E402
 from passes.program.read import parse  # noqa: E402
 from passes.program.write import to_text  # noqa: E402
 from tests.generate.program import Generated, seeded  # noqa: E402
@@ -88,10 +88,11 @@ def main() -> int:
         return 0
     found = run(cases(STAGES if args.stage == "all" else (args.stage,), args.first, args.count), args)
     for stage in STAGES:
-        verdicts = Counter(record["verdict"] for record in found if record["stage"] == stage)
+        of = [record for record in found if record["stage"] == stage]
+        verdicts = Counter(record["verdict"] for record in of)
         if verdicts:
-            print(f"{stage}: {sum(verdicts.values())} programs: "
-                  + ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())))
+            listed = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+            print(f"{stage}: {len(of)} programs: {listed}; {pace(of)}")
     return 1 if any(record["verdict"] not in ("right", "refused") for record in found) else 0
 
 

@@ -4,9 +4,10 @@
     python benchmarks/hostile.py --keep KIND:SEED FOLDER
 
 Modules (text, bytecode, portable artifacts), rules files, side tables and device files are damaged byte by byte, token
-by token, or by other tokens of the same class, which keeps most of them readable, and given to a command that reads
-them. A case is named KIND:SEED; ``--keep`` writes its files and prints its command. The command runs inside the worker
-process, under a limit of memory; an audit hook sees which files Python opens for writing and which programs it starts.
+by token, or by other tokens of the same class, which keeps most of them readable; rules files, side tables and device
+files also by what they say, well-formed as they are. Each is given to a command that reads them. A case is named
+KIND:SEED; ``--keep`` writes its files and prints its command. The command runs inside the worker process, under a limit
+of memory; an audit hook sees which files Python opens for writing and which programs it starts.
 
   right   a result, or an error in one line, with an exit code that is documented
   wrong   a traceback or an internal error, an undocumented exit code, a program started, a file written elsewhere
@@ -17,13 +18,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
+import json
 import os
 import random
 import re
 import resource
 import sys
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,7 +37,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.case_pool import Case, add_options, run, serve  # noqa: E402
+from benchmarks.case_pool import Case, add_options, pace, run, serve  # noqa: E402
 from passes.cli.main import main as shlo  # noqa: E402
 from passes.partition.partition import partition  # noqa: E402
 from passes.program.read import parse  # noqa: E402
@@ -115,6 +119,65 @@ def _edit_alike(data: bytes, choose: random.Random) -> bytes:
     return b"".join(tokens)
 
 
+def misfit(data: bytes, choose: random.Random) -> bytes:
+    """``data`` of JSON or TOML, well-formed still, after one to three edits of what it says."""
+    text = data.decode()
+    value = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    for _ in range(choose.choice((1, 1, 2, 3))):
+        _edit_value(value, choose)
+    if text.lstrip().startswith("{"):
+        return json.dumps(value).encode()
+    return "".join(f"{json.dumps(key)} = {_toml(part)}\n" for key, part in value.items()).encode()
+
+
+_ODD = (None, True, 0, -1, 3, 2**31, 2**63, -(2**64), 0.5, 1e300, float("inf"), "", "x", "data", "?", "*", "[", "\x00",
+        "../a", [], [[]], {}, {"x": 1}, ["x", "x"], [0] * 9)
+
+
+def _edit_value(value: Any, choose: random.Random) -> None:
+    """Takes out, replaces by an odd one, or doubles, one value somewhere inside ``value``."""
+    places = list(_places(value))
+    if not places:
+        return
+    holder, key = choose.choice(places)
+    kind = choose.randrange(6)
+    if kind == 0:
+        del holder[key]
+    elif kind == 1:
+        other, at = choose.choice(places)
+        holder[key] = copy.deepcopy(other[at])
+    elif kind == 2 and isinstance(holder, list):
+        holder[key:key] = [copy.deepcopy(holder[key])] * choose.choice((1, 2, 50))
+    elif kind == 3 and isinstance(holder, dict):
+        holder[choose.choice(("x", "dims", "mesh", "", key + "s"))] = holder.pop(key)
+    else:
+        holder[key] = copy.deepcopy(choose.choice(_ODD))
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Where values are inside ``value``: each with what holds it, and its key or index there."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inside:
+        yield value, key
+        yield from _places(part)
+
+
+def _toml(value: Any) -> str:
+    """``value`` on one line of TOML; nothing, which TOML has not, is an empty text."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps("" if value is None else value)
+
+
+def harmed(data: bytes, choose: random.Random) -> bytes:
+    """A text of JSON or TOML that is damaged, or says what does not fit."""
+    return (damaged if choose.random() < 0.5 else misfit)(data, choose)
+
+
 # -- what is damaged, and who reads it ---------------------------------------------------------------------------------
 
 
@@ -157,7 +220,7 @@ def _rules(choose: random.Random) -> Attack:
     rules = choose.choice(sorted((ROOT / "examples").glob("*/*.toml")))
     module = (rules.parent / "train_step.mlir") if (rules.parent / "train_step.mlir").exists() else None
     text = module.read_bytes() if module else to_text(_annotated(choose).module).encode()
-    return Attack({"m": text, "r.toml": damaged(rules.read_bytes(), choose)},
+    return Attack({"m": text, "r.toml": harmed(rules.read_bytes(), choose)},
                   ["shard", "m", "--rules", "r.toml", "-o", "out.mlir"])
 
 
@@ -165,13 +228,13 @@ def _side_table(choose: random.Random) -> Attack:
     program = _annotated(choose)
     original = to_text(program.module).encode()
     table = partition(program).side_table.to_json().encode()
-    return Attack({"a": original, "b": to_text(program.module).encode(), "t.json": damaged(table, choose)},
+    return Attack({"a": original, "b": to_text(program.module).encode(), "t.json": harmed(table, choose)},
                   ["verify", "a", "b", "--side-table", "t.json", "--executor=interpreter", "--timeout=20"])
 
 
 def _device(choose: random.Random) -> Attack:
     device = choose.choice(sorted((ROOT / "passes" / "cost" / "devices").glob("*.toml")))
-    return Attack({"m": to_text(_annotated(choose).module).encode(), "d.toml": damaged(device.read_bytes(), choose)},
+    return Attack({"m": to_text(_annotated(choose).module).encode(), "d.toml": harmed(device.read_bytes(), choose)},
                   ["cost", "m", "--device", "d.toml"])
 
 
@@ -295,7 +358,8 @@ def main() -> int:
         codes = Counter(record.get("code") for record in of)
         verdicts = Counter(record["verdict"] for record in of)
         print(f"{kind}: {len(of)} inputs: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(verdicts.items()))
-              + "; exit codes " + ", ".join(f"{code}: {n}" for code, n in sorted(codes.items(), key=str)))
+              + "; exit codes " + ", ".join(f"{code}: {n}" for code, n in sorted(codes.items(), key=str))
+              + f"; {pace(of)}")
     return 1 if any(record["verdict"] != "right" for record in found) else 0
 
 

@@ -35,9 +35,9 @@ def _of(file: str, tests: str, stage: str, *bugs: tuple[str, str, str]) -> list[
     return [Mutation(file, old, new, breaks, tuple(tests.split()), stage) for breaks, old, new in bugs]
 
 
-_SIMPLIFY = "optimize/test_simplify.py optimize/test_optimize_properties.py"
-_CSE = "optimize/test_cse.py optimize/test_properties.py"
-_OPS = "partition/test_collectives.py partition/test_executable_ops.py partition/test_matrix.py"
+_SIMPLIFY = "optimize/simplify.mlir optimize/test_simplify.py optimize/test_optimize_properties.py"
+_CSE = "optimize/cse.mlir optimize/test_cse.py optimize/test_optimize_properties.py"
+_OPS = "partition/test_collectives.py partition/test_executable_ops.py"
 
 OPTIMIZE = [
     *_of(
@@ -197,7 +197,7 @@ OPTIMIZE = [
     ),
     *_of(
         "program/purity.py",
-        "program/test_purity.py optimize/test_dead_ops.py optimize/test_cse.py",
+        "program/test_purity.py optimize/dead_ops.mlir optimize/test_dead_ops.py optimize/test_cse.py",
         "optimize",
         (
             "calls with side effects are pure",
@@ -252,7 +252,7 @@ SHARDING = [
     ),
     *_of(
         "sharding/op_rule_table.py",
-        "sharding/test_op_rules.py partition/test_executable_ops.py",
+        "sharding/op_rules.mlir sharding/test_op_rules.py partition/test_executable_ops.py",
         "partition",
         (
             "padded dimensions stay split",
@@ -297,7 +297,7 @@ SHARDING = [
 PARTITION = [
     *_of(
         "partition/windows.py",
-        "partition/test_halo.py partition/test_executable_ops.py",
+        "partition/halo.mlir partition/test_halo.py partition/test_executable_ops.py",
         "partition",
         (
             "a running sum from the end runs from the start",
@@ -313,7 +313,7 @@ PARTITION = [
     ),
     *_of(
         "partition/geometry.py",
-        "partition/test_halo.py partition/test_executable_ops.py",
+        "partition/halo.mlir partition/test_halo.py partition/test_executable_ops.py",
         "partition",
         (
             "one element too few for windows",
@@ -329,7 +329,7 @@ PARTITION = [
     ),
     *_of(
         "partition/halo.py",
-        "partition/test_halo.py partition/test_executable_ops.py",
+        "partition/halo.mlir partition/test_halo.py partition/test_executable_ops.py",
         "partition",
         ("strips go the other way", "source = shard + strip.distance", "source = shard - strip.distance"),
         ("what lies outside is not filled", "if (fill is None and not always) or", "if True or"),
@@ -373,7 +373,7 @@ PARTITION = [
 COLLECTIVES = [
     *_of(
         "partition/merge_collectives.py",
-        "partition/test_merge_collectives.py",
+        "partition/merge_collectives.mlir partition/test_merge_collectives.py",
         "",
         (
             "all_gathers merge the wrong way round",
@@ -390,7 +390,7 @@ COLLECTIVES = [
     ),
     *_of(
         "partition/combine_collectives.py",
-        "partition/test_combine_collectives.py",
+        "partition/combine_collectives.mlir partition/test_combine_collectives.py",
         "",
         (
             "groups do not matter",
@@ -411,7 +411,7 @@ COLLECTIVES = [
     ),
     *_of(
         "partition/delay_reductions.py",
-        "partition/test_delay_reductions.py",
+        "partition/delay_reductions.mlir partition/test_delay_reductions.py",
         "",
         ("a difference becomes a sum", 'return _make(op, "stablehlo.negate", [right])', "return right"),
         ("integer quotients are linear", "if divides and isinstance(", "if False and isinstance("),
@@ -424,7 +424,7 @@ COLLECTIVES = [
     ),
     *_of(
         "partition/cancel_moves.py",
-        "partition/test_cancel_moves.py",
+        "partition/cancel_moves.mlir partition/test_cancel_moves.py",
         "",
         (
             "a part of another place is the own one",
@@ -444,14 +444,15 @@ COLLECTIVES = [
     ),
     *_of(
         "partition/hoist_gathers.py",
-        "partition/test_hoist_gathers.py",
+        "partition/hoist_gathers.mlir partition/test_hoist_gathers.py",
         "",
         ("what a loop changes is hoisted", "if yielded[i] == a}", "if True}"),
-        ("conditions do not carry it", "if owner.operation.block != gather.block:", "if False:"),
+        ("what the loop uses besides is erased", "if is_gathered or not needed:", "if True:"),
     ),
     *_of(
         "partition/groups.py",
-        "partition/test_merge_collectives.py partition/test_combine_collectives.py partition/test_cancel_moves.py",
+        "partition/merge_collectives.mlir partition/combine_collectives.mlir partition/delay_reductions.mlir "
+        "partition/test_merge_collectives.py partition/test_combine_collectives.py",
         "",
         (
             "a reducer of its first argument twice is plain",
@@ -464,7 +465,7 @@ COLLECTIVES = [
 MOE = [
     *_of(
         "moe/decompose.py",
-        "moe/test_layers.py moe/test_ops.py moe/test_expert_parallel.py",
+        "moe/test_ops.py moe/test_expert_parallel.py moe/test_layers.py",
         "",
         (
             "padding names the first expert",

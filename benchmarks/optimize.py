@@ -1,13 +1,12 @@
 """Our cse and dead-ops, and our -O, against MLIR's cse, canonicalize and symbol-dce: time, memory and ops left.
 
-    python benchmarks/optimize.py [FILE.mlir ...] [--largest 10] [-n ROUNDS] [--counts] [--growth]
+    python benchmarks/optimize.py [FILE.mlir ...] [--largest 10] [-n ROUNDS] [--counts]
 
 Without files the modules of ../shared/corpus are taken, or those of examples/ if there is no such folder. Each round
 runs the three commands once, in turn, as whole processes through the same parse and print. Times are the processor's
 (user and system), of which load takes less than of the clock's, the least of all rounds; memory is the peak. The
 targets are ratios of at most 1.5 in time for cse and dead-ops and 3 for -O, and 1.3 in memory. ``--counts`` only counts
-ops, for all modules, against the native passes repeated until they change nothing. ``--growth`` optimizes programs of
-ten thousand to a million ops (layers of the decoder example, one after the other) in this process.
+ops, for all modules, against the native passes repeated until they change nothing.
 """
 
 from __future__ import annotations
@@ -144,63 +143,13 @@ def print_costs(paths: list[Path], rounds: int) -> bool:
     return within
 
 
-def print_growth() -> None:
-    """Microseconds an op, at sizes up to a million ops; linear growth is a column of equal numbers."""
-    from passes import _mlir
-    from passes.optimize.cse import Cse
-    from passes.optimize.dead_ops import DeadOps
-    from passes.optimize.optimize import Optimize
-    from passes.program.walk import operations
-
-    print(f"{'ops':>9} {'cse':>8} {'dead-ops':>8} {'-O':>8}  us/op")
-    for layers in (500, 5_000, 50_000):
-        text = stack(layers)
-        columns = []
-        for own in (Cse(), DeadOps(), Optimize()):
-            module = _mlir.ir.Module.parse(text, _mlir.context())
-            size = len(operations(module.operation))
-            columns.append(f"{run(own, module.operation) / size * 1e6:8.1f}")
-        print(f"{size:9} {' '.join(columns)}", flush=True)
-
-
-def stack(layers: int) -> str:
-    """A program of about 20 ops a layer: normalization, a product, a mask, something equal, something dead."""
-    t, row = "tensor<8x16xf32>", "tensor<8xf32>"
-    lines = [f"func.func @main(%x0: {t}, %w: tensor<16x16xf32>) -> {t} {{"]
-    for i in range(layers):
-        lines.append(f"""
-          %one{i} = stablehlo.constant dense<1.0> : tensor<f32>
-          %zero{i} = stablehlo.constant dense<0.0> : tensor<f32>
-          %ones{i} = stablehlo.broadcast_in_dim %one{i}, dims = [] : (tensor<f32>) -> {t}
-          %a{i} = stablehlo.multiply %x{i}, %ones{i} : {t}
-          %b{i} = stablehlo.multiply %a{i}, %x{i} : {t}
-          %c{i} = stablehlo.multiply %x{i}, %a{i} : {t}
-          %s{i} = stablehlo.reduce(%b{i} init: %zero{i}) applies stablehlo.add across dimensions = [1]
-            : ({t}, tensor<f32>) -> {row}
-          %r{i} = stablehlo.reduce(%c{i} init: %zero{i}) applies stablehlo.add across dimensions = [1]
-            : ({t}, tensor<f32>) -> {row}
-          %d{i} = stablehlo.add %s{i}, %r{i} : {row}
-          %e{i} = stablehlo.reshape %d{i} : ({row}) -> tensor<8x1xf32>
-          %f{i} = stablehlo.broadcast_in_dim %e{i}, dims = [0, 1] : (tensor<8x1xf32>) -> {t}
-          %g{i} = stablehlo.rsqrt %f{i} : {t}
-          %h{i} = stablehlo.multiply %x{i}, %g{i} : {t}
-          %dead{i} = stablehlo.tanh %h{i} : {t}
-          %p{i} = stablehlo.dot_general %h{i}, %w, contracting_dims = [1] x [0] : ({t}, tensor<16x16xf32>) -> {t}
-          %x{i + 1} = stablehlo.maximum %p{i}, %x{i} : {t}""")
-    return "\n".join([*lines, f"return %x{layers} : {t}", "}"])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.mlir")
     parser.add_argument("--largest", type=int, default=10, metavar="N", help="time the N largest modules (default: 10)")
     parser.add_argument("-n", "--rounds", type=int, default=5, help="runs of each command (default: 5)")
     parser.add_argument("--counts", action="store_true", help="count ops in all modules instead")
-    parser.add_argument("--growth", action="store_true", help="time programs of growing size instead")
     args = parser.parse_args()
-    if args.growth:
-        print_growth()
-        return 0
     paths = modules(args.files)
     if args.counts:
         print_counts(paths)

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     lapack_kernels: Any
 
 
+_REQUIREMENT = "jaxlib>=0.10.1,!=0.11.2"
+
+
 def __getattr__(name: str) -> Any:
     target = _EXPORTS.get(name)
     if target is None:
@@ -52,7 +55,7 @@ def __getattr__(name: str) -> Any:
         module = import_module(target)
     except ImportError as error:
         raise UserError(
-            f"the MLIR bindings are not usable here ({error}); install them with: pip install 'jaxlib>=0.10,!=0.11.2'"
+            f"the MLIR bindings are not usable here ({error}); install them with: pip install '{_REQUIREMENT}'"
         ) from None
     globals()[name] = module
     return module
@@ -101,6 +104,9 @@ def passing_context() -> Iterator[None]:
 
 def _new_context() -> Any:
     ir = __getattr__("ir")
+    if not hasattr(ir, "NameLoc"):  # Shardy's passes that we plan with came in the same release.
+        raise UserError(f"the installed jaxlib {jaxlib_version()} is too old; "
+                        f"install a supported one with: pip install '{_REQUIREMENT}'")
     try:
         names = ("_jax_mlir_ext", "_stablehlo", "_chlo", "_sdy", "_mlirHlo", "_mosaic_gpu_ext")
         dialects, stablehlo, chlo, sdy, hlo, mosaic = map(_extension, names)
@@ -109,7 +115,7 @@ def _new_context() -> Any:
     except ImportError as error:
         raise UserError(
             f"the installed jaxlib {jaxlib_version()} has no StableHLO/Shardy bindings ({error}); "
-            "install a supported one with: pip install 'jaxlib>=0.10,!=0.11.2'"
+            f"install a supported one with: pip install '{_REQUIREMENT}'"
         ) from None
     # Walking over ops would load the Python classes of their dialects (15 ms); nothing here needs more than ir.OpView.
     _extension("_mlir").globals.dialect_search_modules = []
@@ -149,7 +155,7 @@ def collect_diagnostics() -> Iterator[list[Diagnostic]]:
     def convert(diagnostic: Any) -> Diagnostic:
         return Diagnostic(
             severity=str(diagnostic.severity).rsplit(".", 1)[-1].lower(),
-            where=where_of(diagnostic.location),
+            where=where_of(_classed(diagnostic.location)),
             message=diagnostic.message,
             notes=tuple(convert(note) for note in diagnostic.notes),
         )
@@ -201,6 +207,11 @@ def record(diagnostic: Diagnostic) -> None:
 def _loaded_ir() -> Any:
     """``ir``; importing it again takes longer than looking at a location does."""
     return globals().get("ir") or __getattr__("ir")
+
+
+def _classed(location: Any) -> Any:
+    """A diagnostic's location in the class of its kind, which jaxlib 0.10.1 gives to those of ops alone."""
+    return _loaded_ir().Location.from_attr(location.attr, location.context)
 
 
 def where_of(location: Any) -> Where | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import passes
+from passes import _mlir
+from passes.errors import UserError
 
 PACKAGE = Path(passes.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -106,3 +108,12 @@ def test_the_check_sees_the_bindings_when_they_are_loaded(tmp_path: Path) -> Non
     assert {"jaxlib", "numpy"} <= modules
     # The generated Python classes of dialects cost more than all of our own modules together.
     assert not {m for m in modules if m.startswith("jaxlib.mlir.dialects.")}
+
+
+def test_a_release_that_is_too_old_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """jaxlib 0.10.0 has no classes of locations, and lacks Shardy's passes that come first in planning."""
+    monkeypatch.setattr(_mlir, "ir", _mlir.ir)  # Is set again by what follows.
+    monkeypatch.setitem(_mlir._EXPORTS, "ir", "types")
+    wanted = r"^the installed jaxlib [\d.]+ is too old; .* 'jaxlib>=0\.10\.1,!=0\.11\.2'$"
+    with pytest.raises(UserError, match=wanted), _mlir.passing_context():
+        pass

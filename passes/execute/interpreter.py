@@ -196,7 +196,9 @@ def _from_attributes(attributes: Any, types: list[TensorType]) -> list[np.ndarra
     for type in types:
         first = next(pieces)
         if type.element in _PARTS:
-            array = (first + 1j * next(pieces)).astype(type.dtype)
+            # Not first + 1j * second, whose real part is NaN where the second is infinite.
+            array = np.empty(first.shape, type.dtype)
+            array.real, array.imag = first, next(pieces)
         elif type.element in _CARRIERS:
             cast = _CARRIERS[type.element].cast
             array = first.astype(type.dtype) if cast == "stablehlo.convert" else first.view(type.dtype)

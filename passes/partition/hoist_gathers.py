@@ -118,8 +118,6 @@ def _chain(gather: Any, unchanged: dict[Any, Any]) -> list[Any]:
         owner = op.operands[0].owner
         if isinstance(owner, _mlir.ir.Block) or owner.name not in _ALONG or len(owner.operands) != 1:
             return []
-        if owner.operation.block != gather.block:
-            return []
         op = owner.operation
         chain.append(op)
     return chain[::-1]

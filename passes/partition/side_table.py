@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from passes.errors import UserError, Where
-from passes.sharding.mesh import Axis, Mesh, Sharding
+from passes.sharding.mesh import MAX_DEVICES, Axis, Mesh, Sharding
 
 VERSION = 3
 _PART = re.compile(r"(?P<name>.+):\((?P<pre>\d+)\)(?P<size>\d+)")
@@ -109,6 +110,8 @@ class SideTable:
             axes = tuple((str(name), int(size)) for name, size in data["mesh"]["axes"])
             if any(size < 1 for _, size in axes):
                 raise ValueError("an axis of the mesh has no devices")
+            if math.prod(size for _, size in axes) > MAX_DEVICES:
+                raise ValueError(f"the mesh has more than {MAX_DEVICES} devices")
             mesh = Mesh(axes, tuple(int(d) for d in data["mesh"]["device_ids"]))
             return SideTable(
                 mesh,

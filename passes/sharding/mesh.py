@@ -13,6 +13,9 @@ from typing import Any
 
 from passes import _mlir
 
+# More devices than any machine has, and few enough to be listed.
+MAX_DEVICES = 1 << 20
+
 
 @dataclass(frozen=True, order=True)
 class Axis:

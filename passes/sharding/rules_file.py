@@ -36,12 +36,10 @@ from typing import Any
 from passes.errors import UserError, Where
 from passes.program.read import read_bytes
 from passes.sharding import rule_notation, toml_table
-from passes.sharding.mesh import Mesh
+from passes.sharding.mesh import MAX_DEVICES, Mesh
 from passes.sharding.rules import Constraint, DimRule, Entry, Group, Layout, OpRule, OpSelector, Rules, Selector
 from passes.sharding.toml_table import Table, kind, names, shorten
 
-# More devices than any machine has, and few enough to be listed.
-MAX_DEVICES = 1 << 20
 # What a rules file that is part of this package is asked for by: preset:megatron.
 PRESET = "preset:"
 _AXIS_NAME = re.compile(r"[^\W\d][\w.-]*")

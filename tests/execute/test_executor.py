@@ -64,6 +64,16 @@ def test_every_element_type_goes_in_and_comes_out(executor: Executor, element: s
     assert same_bits(t, a.T) and same_bits(b, a[0, 1]) and empty.shape == (0,)
 
 
+@pytest.mark.parametrize("element", ["complex<f32>", "complex<f64>"])
+def test_parts_of_complex_numbers_come_out_as_they_are(executor: Executor, element: str) -> None:
+    """An infinite imaginary part, which times 1j makes the real part NaN, and zeros of both signs."""
+    type = f"tensor<4x{element}>"
+    program = parse(f"func.func @main(%a: {type}) -> {type} {{ return %a : {type} }}")
+    a = np.array([complex(1, np.inf), complex(-0.0, 2), complex(3, -0.0), complex(-np.inf, np.nan)], dtype_of(element))
+    (found,) = executor.run_global(program, [a])
+    assert same_bits(found.view(a.real.dtype), a.view(a.real.dtype))
+
+
 def test_a_program_without_arguments_and_one_without_results(executor: Executor) -> None:
     program = parse("func.func @main() -> tensor<2xi32> {%c = stablehlo.constant dense<7> : tensor<2xi32>\n"
                     "return %c : tensor<2xi32>}")

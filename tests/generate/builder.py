@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -163,12 +164,16 @@ class Builder:
         text = self.choose.choice(numbers)
         if 1 < math.prod(shape) <= 24 and self.chance(0.3):
             text = self._elements(shape, numbers)
-        type = tensor(shape, element)
         if shape and not text.startswith("[") and self.chance(0.5):
-            scalar = self.scalar(text, element)
-            return self.define(f"broadcast_in_dim {scalar.name}, dims = [] : ({scalar.type}) -> {type}", shape, element,
-                               scalar.bound)
-        return self.define(f"constant dense<{text}> : {type}", shape, element, 3.0 if self.unit.exact else math.inf)
+            return self.spread(text, shape, element)
+        return self.define(f"constant dense<{text}> : {tensor(shape, element)}", shape, element,
+                           3.0 if self.unit.exact else math.inf)
+
+    def spread(self, text: str, shape: Shape, element: str) -> Value:
+        """The number ``text`` in all places."""
+        scalar = self.scalar(text, element)
+        return self.define(f"broadcast_in_dim {scalar.name}, dims = [] : ({scalar.type}) -> {tensor(shape, element)}",
+                           shape, element, scalar.bound)
 
     def _elements(self, shape: Shape, numbers: Sequence[str]) -> str:
         if not shape:
@@ -185,7 +190,7 @@ class Builder:
         most = LIMITS.get(value.element, math.inf) / 2 if most is None else most
         if not (self.unit.exact and value.is_float) or value.bound <= most:
             return value
-        limit = min(most, SMALL)
+        limit = float(math.floor(min(most, SMALL)))
         low, high = self.scalar(f"{-limit}", value.element), self.scalar(f"{limit}", value.element)
         return self.define(f"clamp {low.name}, {value.name}, {high.name} : ({low.type}, {value.type}, {high.type}) -> "
                            f"{value.type}", value.shape, value.element, limit)
@@ -213,6 +218,22 @@ class Builder:
 
     def text(self) -> str:
         return "\n".join(self.lines)
+
+
+def two(plain: str, doubled: str) -> str:
+    """A text that the program and its other version, in which loops and functions come twice, spell differently."""
+    return f"«{plain}|{doubled}»"
+
+
+_TWO = re.compile("«([^«|»]*)\\|([^«|»]*)»")
+
+
+def version(text: str, which: int) -> str:
+    """``text`` as the program (0) or its other version (1) has it."""
+    count = 1
+    while count:  # The innermost first.
+        text, count = _TWO.subn(lambda pair: pair[1 + which], text)
+    return text
 
 
 def names(values: Sequence[Value]) -> str:

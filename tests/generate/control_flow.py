@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
-from tests.generate.builder import FLOATS, SMALL, Builder, Function, Value, names, typed, types
+from tests.generate.builder import FLOATS, SMALL, Builder, Function, Value, names, two, typed, types
 
 DEEPEST = 2
 
@@ -43,15 +44,36 @@ def loop(build: Builder) -> None:
     last = head.scalar(build.choose.choice(("1", "2", "3")), "i32")
     going = head.define(f"compare LT, {carried[0].name}, {last.name} : (tensor<i32>, tensor<i32>) -> tensor<i1>", (),
                         "i1")
-    pairs = ", ".join(f"{c.name} = {s.name}" for c, s in zip(carried, [counter, *starts], strict=True))
-    build.several(f"""stablehlo.while({pairs}) : {types(carried)}
+    results = _twice(build, [counter, *starts], carried, head.text(), going.name, body.text(), [following, *ends])
+    build.scope += [replace(value, name=result) for value, result in zip(carried, results, strict=True)]
+
+
+def _twice(
+    build: Builder, starts: list[Value], carried: list[Value], head: str, going: str, body: str, ends: list[Value]
+) -> list[str]:
+    """Adds a loop whose other version carries every value but the counter twice; returns its results' names."""
+    name, count = build.name(), len(carried)
+    inside = {*re.findall(r"(%\w+)(?::\S+)? =", body), *(value.name for value in carried[1:])}
+
+    def again(text: str) -> str:
+        """``text`` with other names for what the body defines, but for the counter."""
+        return re.sub(r"%\w+", lambda found: f"{found[0]}_2" if found[0] in inside else found[0], text)
+
+    pairs = [f"{c.name} = {s.name}" for c, s in zip(carried, starts, strict=True)]
+    more = [f"{again(c.name)} = {s.name}" for c, s in zip(carried[1:], starts[1:], strict=True)]
+    types_ = f"{types(carried)}{two('', f', {types(carried[1:])}')}"
+    build.lines.append(f"""{name}:{two(str(count), str(2 * count - 1))} = stablehlo.while({", ".join(pairs)}{
+        two("", ", " + ", ".join(more))}) : {types_}
       cond {{
-        {head.text()}
-        stablehlo.return {going.name} : tensor<i1>
+        {head}
+        stablehlo.return {going} : tensor<i1>
       }} do {{
-        {body.text()}
-        stablehlo.return {names([following, *ends])} : {types(carried)}
-      }}""", carried)
+        {body}
+        {two("", again(body))}
+        stablehlo.return {names(ends)}{two("", ", " + again(names(ends[1:])))} : {types_}
+      }}""")
+    # Every second result is read from the copy.
+    return [f"{name}#{two(str(i), str(i + (count - 1) * (i % 2)))}" for i in range(count)]
 
 
 def branch(build: Builder) -> None:
@@ -101,12 +123,17 @@ def _called(build: Builder) -> tuple[Function, list[Value]]:
     return function, _ends(build, list(function.arguments))
 
 
+def _either(build: Builder, function: Function) -> str:
+    """The function's name; in the other version of the program at times that of its copy."""
+    return two(function.name, build.choose.choice((function.name, function.name.replace("f", "g"))))
+
+
 def call(build: Builder) -> None:
     if build.depth >= DEEPEST and not build.unit.functions:
         return
     function, operands = _called(build)
-    build.several(f"func.call @{function.name}({names(operands)}) : ({types(operands)}) -> ({types(function.results)})",
-                  list(function.results))
+    build.several(f"func.call @{_either(build, function)}({names(operands)}) : ({types(operands)}) -> "
+                  f"({types(function.results)})", list(function.results))
 
 
 def composite(build: Builder) -> None:
@@ -114,8 +141,8 @@ def composite(build: Builder) -> None:
         return
     function, operands = _called(build)
     build.several(f'"stablehlo.composite"({names(operands)}) <{{name = "gen.{function.name}", decomposition = '
-                  f"@{function.name}, composite_attributes = {{}}, version = 0 : i32}}> : ({types(operands)}) -> "
-                  f"({types(function.results)})", list(function.results))
+                  f"@{_either(build, function)}, composite_attributes = {{}}, version = 0 : i32}}> : "
+                  f"({types(operands)}) -> ({types(function.results)})", list(function.results))
 
 
 KINDS = {loop: 1, branch: 1, call: 1, composite: 0.4}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from tests.generate.builder import FLOATS, INTEGERS, LIMITS, Builder, Value
+from tests.generate.builder import FLOATS, INTEGERS, LIMITS, MOST_ELEMENTS, Builder, Value, tensor
 
 SIGNED = ("i32", "i64")
 
@@ -21,6 +21,7 @@ BINARY: dict[str, tuple[tuple[str, ...], Callable[[float, float], float] | None]
     "xor": ((*INTEGERS, "i1"), max),
     "shift_left": (INTEGERS, max),
     "shift_right_logical": (INTEGERS, max),
+    "shift_right_arithmetic": (INTEGERS, max),
     "divide": (FLOATS, None),
     "power": (FLOATS, None),
     "atan2": (FLOATS, None),
@@ -32,15 +33,22 @@ UNARY: dict[str, tuple[tuple[str, ...], Callable[[float], float] | None]] = {
     "floor": (FLOATS, lambda a: a),
     "ceil": (FLOATS, lambda a: a),
     "round_nearest_even": (FLOATS, lambda a: a),
+    "round_nearest_afz": (FLOATS, lambda a: a),
     "not": ((*INTEGERS, "i1"), lambda a: a),
     "popcnt": (INTEGERS, lambda a: a),
     "count_leading_zeros": (INTEGERS, lambda a: a),
     "tanh": (FLOATS, None),
     "exponential": (FLOATS, None),
+    "exponential_minus_one": (FLOATS, None),
+    "log": (FLOATS, None),
     "logistic": (FLOATS, None),
+    "sqrt": (FLOATS, None),
+    "cbrt": (FLOATS, None),
     "rsqrt": (FLOATS, None),
     "log_plus_one": (FLOATS, None),
     "cosine": (FLOATS, None),
+    "sine": (FLOATS, None),
+    "tan": (FLOATS, None),
 }
 DIRECTIONS = ("EQ", "NE", "LT", "LE", "GT", "GE")
 
@@ -141,10 +149,72 @@ SMALL_INTEGER = 7.0
 
 def _low_bits(build: Builder, value: Value) -> Value:
     """``value`` and 7, so that floats have it too."""
-    seven = build.scalar("7", value.element)
-    spread = build.define(f"broadcast_in_dim {seven.name}, dims = [] : ({seven.type}) -> {value.type}", value.shape,
-                          value.element)
-    return build.define(f"and {value.name}, {spread.name} : {value.type}", value.shape, value.element)
+    seven = build.spread("7", value.shape, value.element)
+    return build.define(f"and {value.name}, {seven.name} : {value.type}", value.shape, value.element)
 
 
-KINDS = {binary: 6, unary: 4, compare: 2, select: 2, clamp: 1, convert: 2}
+def quotient(build: Builder) -> None:
+    """Of integers, and what is left; the divisor is odd, so that it is not zero."""
+    left = build.some(INTEGERS)
+    right = build.need(left.shape, left.element)
+    one = build.spread("1", left.shape, left.element)
+    odd = build.define(f"or {right.name}, {one.name} : {left.type}", left.shape, left.element)
+    build.define(f"{build.choose.choice(('divide', 'remainder'))} {left.name}, {odd.name} : {left.type}", left.shape,
+                 left.element)
+
+
+def is_finite(build: Builder) -> None:
+    value = build.some(FLOATS)
+    result = value.type.replace(value.element, "i1")
+    build.define(f"is_finite {value.name} : ({value.type}) -> {result}", value.shape, "i1")
+
+
+def bits(build: Builder) -> None:
+    """A number's bits as another type: of integers as bytes; of floats only if none is a NaN, whose sign is open."""
+    value = build.some(("i32", "f32") if exact(build) else ("i32",))
+    element, shape = build.choose.choice((("i32", value.shape), ("ui8", (*value.shape, 4))))
+    if math.prod(shape) <= MOST_ELEMENTS:
+        build.define(f"bitcast_convert {value.name} : ({value.type}) -> {tensor(shape, element)}", shape, element)
+
+
+def precision(build: Builder) -> None:
+    """As many bits as an exact program's numbers have, or fewer."""
+    value = build.some(("f32",))
+    exponent, mantissa = (8, 23) if exact(build) else build.choose.choice(((8, 23), (8, 7), (5, 10)))
+    build.define(f"reduce_precision {value.name}, format = e{exponent}m{mantissa} : {value.type}", value.shape, "f32",
+                 value.bound)
+
+
+def map_(build: Builder) -> None:
+    """An op with a region of scalars."""
+    value = build.some(("f32", "i32"), rank=1)
+    other = build.need(value.shape, value.element)
+    name = build.choose.choice(("maximum", "minimum"))
+    scalar = tensor((), value.element)
+    build.several(f"""\"stablehlo.map"({value.name}, {other.name}) <{{dimensions = array<i64:
+      {", ".join(map(str, range(len(value.shape))))}>}}> ({{
+      ^bb0(%x: {scalar}, %y: {scalar}):
+        %r = stablehlo.{name} %x, %y : {scalar}
+        stablehlo.return %r : {scalar}
+      }}) : ({value.type}, {value.type}) -> {value.type}""",
+                  [Value("", value.shape, value.element, max(value.bound, other.bound))])
+
+
+def complex_(build: Builder) -> None:
+    """Complex numbers made of two floats, combined, and taken apart again."""
+    real = bounded(build, build.some(("f32", "f64")))
+    imaginary = bounded(build, build.need(real.shape, real.element))
+    element = f"complex<{real.element}>"
+    type, bound = tensor(real.shape, element), max(real.bound, imaginary.bound)
+    value = build.define(f"complex {real.name}, {imaginary.name} : {type}", real.shape, element, bound)
+    other = build.value(lambda v: (v.shape, v.element) == (value.shape, element) and v.bound <= bound) or value
+    op = build.choose.choice(("add", "subtract", "multiply", "negate"))
+    operands = value.name if op == "negate" else f"{value.name}, {other.name}"
+    combined = build.define(f"{op} {operands} : {type}", real.shape, element,
+                            2 * bound * other.bound if op == "multiply" else bound + other.bound)
+    build.define(f"{build.choose.choice(('real', 'imag'))} {combined.name} : ({type}) -> {real.type}", real.shape,
+                 real.element, combined.bound)
+
+
+KINDS = {binary: 6, unary: 4, compare: 2, select: 2, clamp: 1, convert: 2, quotient: 1, is_finite: 0.3, bits: 0.7,
+         precision: 0.3, map_: 0.3, complex_: 0.5}

@@ -60,6 +60,7 @@ class Talk:
       split: The dimension of the whole result that the axis splits, if any.
       factor: How many values each element sums.
       step: By how many devices blocks of rows move, 0 if they stay; None for those that sum them.
+      is_first: Whether all devices get the first one's rows.
     """
 
     text: str
@@ -67,6 +68,7 @@ class Talk:
     split: int | None
     factor: int = 1
     step: int | None = 0
+    is_first: bool = False
 
 
 def _all_reduce(build: Builder, value: Value, axis: str, size: int) -> Talk:
@@ -101,8 +103,13 @@ def _permute(build: Builder, value: Value, axis: str, size: int) -> Talk:
     return Talk(text, value.shape, 0, step=step)
 
 
+def _broadcast(build: Builder, value: Value, axis: str, size: int) -> Talk:
+    attributes = _attributes(build, axis).removesuffix(", use_global_device_ids")
+    return Talk(_collective("collective_broadcast", value, attributes, value.shape), value.shape, 0, is_first=True)
+
+
 COLLECTIVES: tuple[Callable[[Builder, Value, str, int], Talk], ...] = (
-    _all_reduce, _all_gather, _reduce_scatter, _all_to_all, _permute,
+    _all_reduce, _all_gather, _reduce_scatter, _all_to_all, _permute, _broadcast,
 )
 
 
@@ -137,11 +144,18 @@ def _plain(value: Value, whole: Value, found: Talk, size: int) -> str:
     name, negated = whole.name, f"{whole.name}n"
     lines = [f"{negated} = stablehlo.negate {value.name} : {value.type}"]
     rows, width = value.shape
-    if found.step is None:
+    if found.is_first:
+        first = tensor((rows // size, width), value.element)
+        lines += [
+            f"{name}f = stablehlo.slice {negated} [0:{rows // size}, 0:{width}] : ({value.type}) -> {first}",
+            f"{name} = stablehlo.concatenate {', '.join([f'{name}f'] * size)}, dim = 0 : "
+            f"({', '.join([first] * size)}) -> {whole.type}",
+        ]
+    elif found.step is None:
         blocks, zero = tensor((size, rows // size, width), value.element), tensor((), value.element)
         lines += [
             f"{name}b = stablehlo.reshape {negated} : ({value.type}) -> {blocks}",
-            f"{name}z = stablehlo.constant dense<{'0.0' if value.is_float else '0'}> : {zero}",
+            f"{name}z = stablehlo.constant dense<{'-0.0' if value.is_float else '0'}> : {zero}",
             f"{name} = stablehlo.reduce({name}b init: {name}z) applies stablehlo.add across dimensions = [0] : "
             f"({blocks}, {zero}) -> {whole.type}",
         ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from passes.sharding.mesh import Mesh
 from tests.generate import control_flow, elementwise, indexed, manual, movement, sums
-from tests.generate.builder import Builder, Unit, Value, names, typed, types
+from tests.generate.builder import Builder, Unit, Value, names, typed, types, version
 
 KINDS: dict[Callable[[Builder], None], float] = {
     **elementwise.KINDS, **movement.KINDS, **sums.KINDS, **indexed.KINDS, **control_flow.KINDS,
@@ -27,6 +28,7 @@ class Generated:
       text: The module.
       plain: The same without manual computations, for one device; all it says of shardings is in sharding rules.
       deader: The same with ops, and functions, that nothing needs.
+      doubled: The same with loops that carry every value twice, and calls of copies of functions.
       mesh: Its mesh, which the module has under the name ``mesh``, or None.
       features: What it has of ``manual`` (computations) and ``rules``.
     """
@@ -34,6 +36,7 @@ class Generated:
     text: str
     plain: str
     deader: str
+    doubled: str
     mesh: Mesh | None
     features: frozenset[str]
 
@@ -67,14 +70,14 @@ def generate(choose: random.Random, ops: int = OPS, exact: bool = True, mesh: Me
     build.fresh(build.shape(2), "f32")
     add_ops(build, choose.randint(1, ops))
     ends = [build.choose.choice(build.scope[-12:]) for _ in range(choose.randint(1, 6))]
-    text, plain = _text(build, ends), _text(build, ends, plain=True)
+    text, plain, doubled = _text(build, ends), _text(build, ends, plain=True), _text(build, ends, which=1)
     features = frozenset(unit.features)
     build.is_main = False  # No more arguments: those of two functions that are compared are the same.
     add_ops(build, 3)
-    return Generated(text, plain, _text(build, ends), mesh, features)
+    return Generated(text, plain, _text(build, ends), doubled, mesh, features)
 
 
-def _text(build: Builder, ends: list[Value], plain: bool = False) -> str:
+def _text(build: Builder, ends: list[Value], plain: bool = False, which: int = 0) -> str:
     unit = build.unit
     lines = [unit.plain.get(number, line) if plain else line for number, line in enumerate(build.lines)]
     body = "\n".join(lines)
@@ -82,7 +85,9 @@ def _text(build: Builder, ends: list[Value], plain: bool = False) -> str:
 {body}
 return {names(ends)} : {types(ends)}
 }}"""
-    return "\n".join(["module {", *([_mesh(unit.mesh)] if unit.mesh else []), main, *unit.texts, "}"]) + "\n"
+    functions = [*unit.texts, *(re.sub(r"@f(\d+)\(", r"@g\1(", text, count=1) for text in unit.texts if which)]
+    lines = ["module {", *([_mesh(unit.mesh)] if unit.mesh else []), main, *functions, "}\n"]
+    return version("\n".join(lines), which)
 
 
 def _mesh(mesh: Mesh) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from passes import _mlir
 from passes.execute.arrays import same_bits
 from passes.execute.compare import BIT_EQUAL
 from passes.execute.distance import is_float
@@ -86,10 +87,36 @@ def _run(own: Pass, program: Program) -> None:
 Arrays = Sequence[np.ndarray[Any, Any]]
 
 
-def same_results(program: Program, inputs: Arrays, expected: Arrays, who: str) -> None:
-    got = INTERPRETER.run_global(program, list(inputs))
-    for index, (want, have) in enumerate(zip(expected, got, strict=True)):
-        _require(same_bits(_one_nan(want), _one_nan(have)), f"{who} changed result {index}:\n{want}\nbecame\n{have}")
+def same_results(original: str, inputs: Arrays, others: dict[str, str]) -> None:
+    """The programs in ``others``, each by the name of who made it, compute the bits that ``original`` does.
+
+    All run as one program, which takes one context of MLIR's and one parse.
+    """
+    found = INTERPRETER.run_global(parse(_together([original, *others.values()])), list(inputs))
+    count = len(found) // (1 + len(others))
+    for number, who in enumerate(others, 1):
+        for index, (want, have) in enumerate(zip(found[:count], found[number * count :], strict=False)):
+            if not same_bits(_one_nan(want), _one_nan(have)):
+                raise Broken(f"{who} changed result {index}:\n{want}\nbecame\n{have}")
+
+
+def _together(texts: Sequence[str]) -> str:
+    """A module whose main function calls those of all ``texts`` on its arguments, and returns what each does."""
+    program = parse(texts[0])
+    function = find_entry(program)
+    ins, outs = ([str(value.type) for value in part(function)] for part in (arguments, results))
+    given, count = ", ".join(f"%a{i}" for i in range(len(ins))), len(outs)
+    bodies, calls, found = [], [], []
+    for number, text in enumerate(texts):
+        body = text.partition("module {\n")[2].rstrip().removesuffix("}")
+        bodies.append(re.sub(r"@(\w+)", rf"@p{number}_\1", body))
+        calls.append(f"%r{number}{f':{count}' if count > 1 else ''} = func.call @p{number}_main({given}) : "
+                     f"({', '.join(ins)}) -> ({', '.join(outs)})")
+        found += [f"%r{number}#{i}" for i in range(count)] if count > 1 else [f"%r{number}"]
+    all_types, body = ", ".join(outs * len(texts)), "\n".join(calls)
+    taken = ", ".join(f"%a{i}: {type}" for i, type in enumerate(ins))
+    main = f"func.func @main({taken}) -> ({all_types}) {{\n{body}\nreturn {', '.join(found)} : {all_types}\n}}\n"
+    return "".join([main, *bodies])
 
 
 def _one_nan(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -100,24 +127,25 @@ def _one_nan(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def optimizes(generated: Generated, seed: int) -> None:
-    """Every pass, and passes in any order, keep every bit; and what `edits` does is undone."""
+    """Every pass, and passes in any order, keep every bit; what `edits` does is undone, and nothing is left to do."""
     choose = random.Random(f"optimize {seed}")
-    text = to_text(parse(generated.text).module)
-    original = parse(text)
-    optimized = changed(Optimize(), text)
-    undoes(generated, text, choose)
+    original = parse(generated.text)
+    text = to_text(original.module)
+    optimized = to_text(changed(Optimize(), text).module)
+    undoes(generated, text, optimized, choose)
     inputs = make(original, choose.choice(("exact", "normal", "special")), seed).arrays
-    expected = INTERPRETER.run_global(original, inputs)
-    same_results(optimized, inputs, expected, "optimize")
     row = choose.sample(PASSES, choose.randint(1, 4))
     passed = text
     for own in row:
         passed = to_text(changed(own, passed).module)
-    same_results(parse(passed), inputs, expected, " then ".join(str(own) for own in row))
+    made = {"optimize": optimized, " then ".join(str(own) for own in row): passed}
+    if choose.random() < 0.2:
+        inlines(text)
+    same_results(text, inputs, made | leaves_nothing(generated, text))
 
 
-def undoes(generated: Generated, text: str, choose: random.Random) -> None:
-    """Passes undo what `edits` does to the program."""
+def undoes(generated: Generated, text: str, optimized: str, choose: random.Random) -> None:
+    """Passes undo what `edits` does to the program ``text``, which optimized is ``optimized``."""
     _same(to_text(changed(DeadOps(), text).module), to_text(changed(DeadOps(), generated.deader).module),
           "dead-ops left ops that nothing needs")
     doubled = parse(text)
@@ -126,14 +154,54 @@ def undoes(generated: Generated, text: str, choose: random.Random) -> None:
     again = size(changed(Cse(), to_text(doubled.module)))
     _require(again == merged, f"cse left {again} ops where duplicates were added, {merged} without")
     renamed = to_text(changed(Optimize(), edits.renamed_functions(text)).module)
-    plain = to_text(changed(Optimize(), text).module)
-    _same("\n".join(_without_names(plain)), "\n".join(_without_names(renamed)), "optimize depends on names")
+    _same("\n".join(_without_names(optimized)), "\n".join(_without_names(renamed)), "optimize depends on names")
+    whole = Optimize(inline="all")
+    inside, outside = size(changed(whole, wrapped(text))), size(changed(whole, text))
+    _require(inside == outside, f"optimize leaves {inside} ops where main is called, {outside} where it is not")
+
+
+def inlines(text: str) -> None:
+    """Inlining all leaves no call, and makes nothing dead that dead-ops did not take before."""
+    inlined = to_text(changed(Inline("all"), text).module)
+    _require("call @" not in inlined, "calls are left where all are inlined")
+    before = to_text(changed(DeadOps(), text).module)
+    twice = size(changed(DeadOps(), to_text(changed(Inline("all"), before).module)))
+    once = size(changed(DeadOps(), inlined))
+    _require(twice == once, f"dead-ops left {twice} ops where it ran before inlining too, {once} where not")
+
+
+def leaves_nothing(generated: Generated, text: str) -> dict[str, str]:
+    """Loops that carry values twice and copies of functions leave no trace, and MLIR's own passes find nothing more.
+
+    Returns the programs that still are to compute the same.
+    """
+    merged = changed(Cse(), text)
+    once = changed(DeadOps(), to_text(merged.module))
+    _require(size(native("trivial-dce,symbol-dce", once)) == size(once), "MLIR finds dead ops after dead-ops")
+    # MLIR's cse removes some dead ops as well.
+    fewer = size(native("cse,trivial-dce", merged)), size(native("trivial-dce", merged))
+    _require(fewer[0] == fewer[1], f"MLIR's cse leaves {fewer[0]} ops of the {fewer[1]} that cse leaves")
+    if "optimization_barrier" in text:  # What goes through two of them is apart on purpose.
+        return {}
+    twice = changed(DeadOps(), to_text(changed(Cse(), generated.doubled).module))
+    left = size(twice), size(once)
+    _require(left[0] == left[1], f"cse and dead-ops left {left[0]} ops where all comes twice, {left[1]} where not")
+    return {"cse and dead-ops where all comes twice": to_text(twice.module)}
+
+
+def native(pipeline: str, program: Program) -> Program:
+    """What MLIR's passes make of ``program``, which stays as it is."""
+    found = parse(to_bytecode(program.module))
+    manager = _mlir.passmanager.PassManager.parse(f"builtin.module({pipeline})", context=_mlir.context())
+    manager.run(found.module.operation)
+    return found
+
+
+def wrapped(text: str) -> str:
+    """``text`` with a main function that calls what was main."""
     program = parse(text)
     function = find_entry(program)
-    wrapped = edits.wrapped(text, *([str(v.type) for v in part(function)] for part in (arguments, results)))
-    whole = Optimize(inline="all")
-    inside, outside = size(changed(whole, wrapped)), size(changed(whole, text))
-    _require(inside == outside, f"optimize leaves {inside} ops where main is called, {outside} where it is not")
+    return edits.wrapped(text, *([str(v.type) for v in part(function)] for part in (arguments, results)))
 
 
 def _without_names(text: str) -> list[str]:
@@ -169,7 +237,7 @@ def partitions(generated: Generated, seed: int) -> None:
 
 
 EDITS: tuple[Callable[[str], str | None], ...] = (
-    edits.with_axis_of_one, edits.with_split_axis, edits.with_permuted_devices,
+    edits.with_axis_of_one, edits.with_split_axis, edits.with_permuted_devices, edits.renamed_functions, wrapped,
 )
 
 
@@ -194,14 +262,21 @@ def propagates(text: str) -> None:
     _same(*found, "propagated again it changed")
 
 
-_CONSTANTS = ("stablehlo.constant", "stablehlo.broadcast_in_dim", "stablehlo.iota")
+# Ops that may read more than their operands.
+_CAPTURING = ("stablehlo.case", "stablehlo.if", "stablehlo.while")
 
 
 def _shardings(program: Program) -> list[str]:
-    """How the results of ops are split, in order, without constants, which may come once or once for each user."""
-    found = []
+    """How the results of ops are split, in order.
+
+    What constants alone make is left out: it may come once, or once for each user.
+    """
+    found: list[str] = []
+    constant: set[Any] = set()
     for op in operations(program.module):
-        if "sdy.sharding" in op.attributes and op.name not in _CONSTANTS:
+        if op.name not in _CAPTURING and all(value in constant for value in op.operands):
+            constant.update(op.results)
+        elif "sdy.sharding" in op.attributes:
             text = str(op.attributes["sdy.sharding"])
             if '{"' in text:
                 found.append(f"{op.name} {text}")

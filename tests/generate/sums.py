@@ -185,6 +185,39 @@ def reduce_window(build: Builder) -> None:
                   [Value("", shape, value.element, bound)])
 
 
+def reductions(build: Builder) -> None:
+    """Two or three arrays combined at once, each of its own or, on no mesh, of what another one holds.
+
+    What mixes arrays has a result for each order, so only one order is right.
+    """
+    value = build.some(("f32", "i32"), rank=1)
+    count = build.choose.choice((2, 3))
+    values = [value, *(build.need(value.shape, value.element) for _ in range(count - 1))]
+    dims = [d for d in range(len(value.shape)) if build.chance(0.5)]
+    # With mixed arrays an element may come in again at each step.
+    terms = 2 ** min(20, math.prod(value.shape[d] for d in dims)) if build.chance(0.5) else 0
+    ops = build.choose.choices(("add", "maximum") if terms else ("maximum", "minimum"), k=count)
+    others = [build.choose.choice((i, i, (i + 1) % count)) if build.unit.mesh is None else i for i in range(count)]
+    limit = LIMITS.get(value.element, math.inf) / (4 * max(1, terms))
+    if terms > 2**12:
+        return
+    values = [build.tame(v, limit) for v in values]
+    zero = build.scalar("0.0" if value.is_float else "0", value.element)
+    scalar, shape = zero.type, tuple(n for d, n in enumerate(value.shape) if d not in dims)
+    bound = max(v.bound for v in values) * max(1, terms)
+    body = "\n".join(f"%r{i} = stablehlo.{op} %x{i}, %y{other} : {scalar}"
+                     for i, (op, other) in enumerate(zip(ops, others, strict=True)))
+    pairs = ", ".join(f"({v.name} init: {zero.name})" for v in values)
+    arguments = " ".join(f"(%x{i}: {scalar}, %y{i}: {scalar})" for i in range(count))
+    results = [Value("", shape, value.element, bound)] * count
+    build.several(f"""stablehlo.reduce{pairs} across dimensions = {dims} :
+      ({types([*values, *[zero] * count])}) -> ({types(results)})
+      reducer{arguments} {{
+        {body}
+        stablehlo.return {", ".join(f"%r{i}" for i in range(count))} : {", ".join([scalar] * count)}
+      }}""", results)
+
+
 def select_and_scatter(build: Builder) -> None:
     """The gradient of a pooling."""
     value = build.some(("f32", "i32"), rank=1)
@@ -210,4 +243,4 @@ def select_and_scatter(build: Builder) -> None:
                   [Value("", value.shape, value.element, source.bound * terms)])
 
 
-KINDS = {dot: 4, convolution: 1, reduce: 3, argmax: 0.7, reduce_window: 1, select_and_scatter: 0.4}
+KINDS = {dot: 4, convolution: 1, reduce: 3, argmax: 0.7, reductions: 0.7, reduce_window: 1, select_and_scatter: 0.4}

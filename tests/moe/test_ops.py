@@ -171,8 +171,8 @@ def spread(cluster: reference.Cluster, seed: int) -> tuple[list[Array], list[Arr
     for team in groups:
         tokens = rng.integers(-8, 8, (B, S, H)).astype(np.float32)
         indices = np.stack([rng.permutation(E)[:K] for _ in range(B * S)]).reshape(B, S, K).astype(np.int32)
-        # Padding: no device owns number E.
-        indices[-1, -1] = E
+        # Padding: no device owns numbers E and -1.
+        indices[-1, -1], indices[0, 0] = E, -1
         for d in team:
             x[d], chosen[d] = tokens, indices
     order = range(cluster.mesh.device_count)
@@ -269,7 +269,7 @@ def test_the_references_make_a_dense_layer(name: str) -> None:
     for d in devices:
         for b, s, k in np.ndindex(B, S, K):
             e = chosen[d][b, s, k]
-            dense = np.maximum(x[d][b, s] @ w1[0, e], 0) @ w2[0, e] if e < E else np.zeros(H)
+            dense = np.maximum(x[d][b, s] @ w1[0, e], 0) @ w2[0, e] if 0 <= e < E else np.zeros(H)
             assert np.array_equal(out[d][k, b, s], dense)
 
 

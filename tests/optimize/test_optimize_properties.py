@@ -10,7 +10,7 @@ from tests.generate.properties import optimizes
 from tests.generate.strategies import programs
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(generated=programs(exact=False), seed=st.integers(0, 999))
 def test_same_bits_and_no_more_ops(generated: Generated, seed: int) -> None:
     optimizes(generated, seed)

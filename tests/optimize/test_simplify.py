@@ -603,6 +603,10 @@ KEPT: dict[str, str] = {
     ),
     "a convert that rounds": move("convert $", "tensor<2x3xf16>", "convert $", F, F, "%a"),
     "a convert that wraps": move("convert $", "tensor<2x3xi8>", "convert $", I, I, "%i"),
+    "a product from 2": reduction("multiply", "2.0"),
+    "a product from 0": reduction("multiply", "0.0"),
+    "a maximum from 0": reduction("maximum", "0.0"),
+    "a minimum from 0": reduction("minimum", "0.0"),
     "integers through a narrow float": move("convert $", F, "convert $", I, I, "%i"),
     "integers through a float into fewer bits": move(
         "convert $", "tensor<2x3xf64>", "convert $", I, "tensor<2x3xi8>", "%i"

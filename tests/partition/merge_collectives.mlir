@@ -99,3 +99,22 @@ func.func @main(%x: tensor<2xi32>) -> (tensor<2xi32>, tensor<2xi32>) {
   }) : (tensor<2xi32>) -> tensor<2xi32>
   return %1, %3 : tensor<2xi32>, tensor<2xi32>
 }
+
+// -----
+
+// A region that adds its first argument to itself is no sum.
+// CHECK-LABEL: @main
+// CHECK-COUNT-2: stablehlo.all_reduce
+func.func @main(%x: tensor<2xi32>) -> tensor<2xi32> {
+  %0 = "stablehlo.all_reduce"(%x) <{replica_groups = dense<[[0, 2], [1, 3]]> : tensor<2x2xi64>}> ({
+  ^bb0(%a: tensor<i32>, %b: tensor<i32>):
+    %c = stablehlo.add %a, %a : tensor<i32>
+    stablehlo.return %c : tensor<i32>
+  }) : (tensor<2xi32>) -> tensor<2xi32>
+  %1 = "stablehlo.all_reduce"(%0) <{replica_groups = dense<[[0, 1], [2, 3]]> : tensor<2x2xi64>}> ({
+  ^bb0(%a: tensor<i32>, %b: tensor<i32>):
+    %c = stablehlo.add %a, %a : tensor<i32>
+    stablehlo.return %c : tensor<i32>
+  }) : (tensor<2xi32>) -> tensor<2xi32>
+  return %1 : tensor<2xi32>
+}

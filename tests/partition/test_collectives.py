@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passes.partition.collectives import common_prefix, permutation
+from passes import _mlir
+from passes.execute.executor import Executor
+from passes.partition.collectives import Emitter, common_prefix, permutation
+from passes.program.read import parse
 from passes.sharding.mesh import Mesh, Sharding
 
 MESHES = st.sampled_from(
@@ -58,4 +63,30 @@ def test_common_prefix() -> None:
     x, y, z = (mesh.axis(n) for n in "xyz")
     assert common_prefix((x, y), (x, z)) == (x,)
     assert common_prefix((x, y), (x, y, z)) == (x, y)
+    assert common_prefix((x, y), (x,)) == common_prefix((x,), (x, y)) == (x,)
     assert common_prefix((y,), (x,)) == ()
+
+
+def test_every_move_that_a_plan_may_leave_whole() -> None:
+    """From each sharding of a matrix to each other one, on every device."""
+    mesh, tensor = Mesh((("x", 2), ("y", 2))), np.arange(16, dtype=np.float32).reshape(4, 4)
+    x, y = mesh.axis("x"), mesh.axis("y")
+    splits = (((), ()), ((x,), ()), ((), (x,)), ((x, y), ()), ((y, x), ()), ((y,), (x,)))
+    every = [Sharding(mesh, dims) for dims in splits]
+    for source, target in itertools.permutations(every, 2):
+        shape = "x".join(map(str, source.local_shape((4, 4))))
+        program = parse(f"func.func @main(%a: tensor<{shape}xf32>) {{ return }}")
+        function = program.module.body.operations[0].operation
+        block = function.regions[0].blocks[0]
+        end = block.operations[0].operation
+        with _mlir.context(), _mlir.ir.Location.unknown():
+            point = _mlir.ir.InsertionPoint(end)
+            moved = Emitter(mesh).reshard(block.arguments[0], source, target, point, end.location)
+            type = _mlir.ir.FunctionType.get([block.arguments[0].type], [moved.type])
+            function.attributes["function_type"] = _mlir.ir.TypeAttr.get(type)
+            _mlir.ir.Operation.create("func.return", operands=[moved], ip=point)
+        end.erase()
+        parts = [tensor[source.slices(device, tensor.shape)] for device in range(4)]
+        (found,) = Executor("interpreter", isolated=False).run_per_device(program, [parts], 4)
+        for device in range(4):
+            assert np.array_equal(found[device], tensor[target.slices(device, tensor.shape)]), (source, target)

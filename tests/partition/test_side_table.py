@@ -30,7 +30,8 @@ def test_local_shapes_are_written_for_runtimes() -> None:
     ["", "{", "[]", '{"version": 1}', '{"version": 2}', TABLE.to_json().replace('"x"', '"q"', 1),
      TABLE.to_json().replace("y:(1)2", "z"), TABLE.to_json().replace('"dims": []', '"dims": [[]]'),
      TABLE.to_json().replace("   8,", "   1e999,"), TABLE.to_json().replace("y:(1)2", "y:(0)2"),
-     TABLE.to_json().replace("y:(1)2", "y:(1)3"), TABLE.to_json().replace('"y",\n    4', '"y",\n    0'), "[" * 100_000,
+     TABLE.to_json().replace("y:(1)2", "y:(1)3"), TABLE.to_json().replace('"y",\n    4', '"y",\n    0'),
+     TABLE.to_json().replace('"y",\n    4', f'"y",\n    {2**63}').replace("y:(1)2", "y"), "[" * 100_000,
      "9" * 10_000],
 )
 def test_damage_is_a_user_error(text: str) -> None:

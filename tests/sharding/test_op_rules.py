@@ -185,6 +185,14 @@ def test_dynamic_update_slice_passes_only_dimensions_the_update_covers() -> None
     )
 
 
+def test_statistics_are_over_all_dimensions_but_that_of_the_features() -> None:
+    vector, matrix = "tensor<8xf32>", "tensor<8x8xf32>"
+    found = rule_of("stablehlo.batch_norm_training", f"""
+      %r:3 = "stablehlo.batch_norm_training"(%a, %s, %s) <{{epsilon = 1.0e-3 : f32, feature_index = 1 : i64}}>
+        : ({matrix}, {vector}, {vector}) -> ({matrix}, {vector}, {vector})""", f", %s: {vector}")
+    assert found == "([i, j], [j], [j])->([i, j], [j], [j]) {i=8, j=8} need_replication={i}"
+
+
 def test_reshape_without_a_common_dimension_is_whole() -> None:
     body = "%0 = stablehlo.reshape %b : (tensor<2x3xf32>) -> tensor<3x2xf32>"
     assert rule_of("stablehlo.reshape", body, ", %b: tensor<2x3xf32>") == (

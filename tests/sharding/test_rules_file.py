@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passes.errors import UserError, Where
-from passes.sharding.mesh import Mesh
+from passes.sharding.mesh import MAX_DEVICES, Mesh
 from passes.sharding.rules import DimRule, Selector
-from passes.sharding.rules_file import MAX_DEVICES, load, parse
+from passes.sharding.rules_file import load, parse
 
 MESH = "mesh = { data = 2, model = 4 }\n"
 
