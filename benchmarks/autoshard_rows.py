@@ -46,14 +46,18 @@ from passes.sharding import rules_file  # noqa: E402
 from passes.sharding.annotate import annotate  # noqa: E402
 from passes.sharding.mesh import Mesh  # noqa: E402
 
+SMALL = Path(__file__).parent / "autoshard_models" / "small"
 DEVICE = device.load("tpu_v5e")
-CERTIFY_SECONDS = 10.0
-# Model -> which expert plans there are for it.
+# Enough for a search to end by itself where other processes share the machine: its CPU seconds are what counts.
+SEARCH_SECONDS, CERTIFY_SECONDS = 180.0, 20.0
+# Model -> which expert plans there are for it, and its small size.
 FAMILIES = {
-    "llama3_8b": "dense", "mixtral_8x7b": "mixture", "unet": "vision", "graph_network": "graph",
-    "llama2_7b_decode": "decode", "wide_resnet": "vision", "gpt_6_7b": "dense", "vit_h": "vision",
-    "llama2_7b": "dense", "t32": "dense", "deepseek_v3": "mixture", "llama3_70b": "dense", "gpt_1_3b": "dense",
-    "gpt_39b": "dense", "llama3_70b_unrolled": "dense",
+    "llama3_8b": ("dense", "llama3"), "mixtral_8x7b": ("mixture", "mixtral"),
+    "graph_network": ("graph", "graph_network"), "llama2_7b_decode": ("decode", "decode"), "vit_h": ("vision", "vit"),
+    "gpt_6_7b": ("dense", "gpt"), "unet": ("vision", "unet"), "deepseek_v3": ("mixture", "deepseek"),
+    "wide_resnet": ("vision", "wide_resnet"), "llama2_7b": ("dense", "llama2"), "llama3_70b": ("dense", "llama3"),
+    "gpt_1_3b": ("dense", "gpt"), "gpt_39b": ("dense", "gpt"), "t32": ("dense", "t32"),
+    "llama3_70b_unrolled": ("dense", "llama3_unrolled"),
 }
 MESHES = {
     "2x4": "data=2,model=4", "16x16": "data=16,model=16", "4x8": "data=4,model=8", "2x4x8": "pod=2,data=4,model=8",
@@ -87,7 +91,7 @@ def text_path(folder: str, model: str, mesh: Mesh) -> str:
 def competitors(folder: str, model: str, mesh: Mesh) -> tuple[dict[str, ProgramCost], dict[str, str], float]:
     """The plans of experts as lowered, why others are none for this program, and the CPU seconds that took."""
     start = time.process_time()
-    listed = list(plans(FAMILIES[model], mesh))
+    listed = list(plans(FAMILIES[model][0], mesh))
     listed += [(f"preset:{name}", text) for name, text in rules_file.presets().items()]
     found, refused = {}, {}
     for title, text in listed:
@@ -111,7 +115,7 @@ def judge(case: Case) -> Case:
         limit = float(memory.arguments + memory.results + 1.1 * memory.temporaries)
     else:
         return {"verdict": "refused", "reason": "no plan that stores all in shards divides: " + str(refused)}
-    goal = Goal(limit)
+    goal = Goal(limit, seconds=SEARCH_SECONDS)
     _forget_peak()
     program = read.read(text_path(case["folder"], case["model"], mesh))
     cpu, wall = time.process_time(), time.monotonic()
@@ -151,7 +155,7 @@ def _certainty(outcome: Outcome, goal: Goal) -> dict[str, Any]:
 
 def _executed(case: Case, outcome: Outcome, mesh: Mesh) -> dict[str, Any]:
     """What the plan says of the small model on 8 devices; one that does not divide it is made anew."""
-    path = str(Path(case["folder"]) / f"{case['model']}_small.mlir")
+    path = str(SMALL / f"{FAMILIES[case['model']][1]}.mlir")
     sizes = REDUCED[len(mesh.axes)]
     small = Mesh(tuple((name, size) for (name, _), size in zip(mesh.axes, sizes, strict=True)))
     try:
@@ -253,7 +257,7 @@ def print_plan(args: argparse.Namespace) -> None:
         print(records(args.resume)[args.plan]["rules"])
         return
     model, mesh, *_ = args.plan.split()
-    print(dict(plans(FAMILIES[model], rules_file.parse_mesh(MESHES[mesh])))[args.expert])
+    print(dict(plans(FAMILIES[model][0], rules_file.parse_mesh(MESHES[mesh])))[args.expert])
 
 
 def main() -> int:
