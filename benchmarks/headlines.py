@@ -51,6 +51,7 @@ FIGURES = {
     "memory": Figure("Memory of golden runs", "benchmarks/memory.py --megabytes 64", False),
     "cost-flops": Figure("FLOPs beside XLA's", "benchmarks/cost.py flops", False),
     "moe": Figure("Published mixture-of-experts models at full size", "benchmarks/moe.py", False),
+    "autoshard": Figure("Plans chosen for published models", "benchmarks/autoshard_rows.py autoshard_models", False),
     "matrix": Figure("Every op, every dimension split, executed", "benchmarks/partition_matrix.py --every 20", False),
     "sweep": Figure("Random annotations, executed", "benchmarks/partition_sweep.py --seconds 600", False),
     "corpus": Figure("The corpus partitioned and executed", "benchmarks/partition_corpus.py --seconds 3600", False),
