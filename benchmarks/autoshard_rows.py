@@ -14,6 +14,7 @@ size and a mesh of 8 devices with as many axes, executed, and compared with the 
   right    in time and bytes sent no worse than the fastest expert plan that fits, and equal when executed
   worse    slower, or more bytes
   unfit    no plan fits, ours or an expert's
+  refused  even in shards over all devices the arguments alone exceed the limit, or they do not divide
   wrong    not equal when executed
 """
 
@@ -108,13 +109,14 @@ def judge(case: Case) -> Case:
     mesh = rules_file.parse_mesh(MESHES[case["mesh"]])
     experts, refused, seconds = competitors(case["folder"], case["model"], mesh)
     stored = next((experts[title] for title in STORED if title in experts), None)
+    if stored is None:
+        return {"verdict": "refused", "reason": f"no plan that stores all in shards divides: {refused}"}
+    memory = stored.estimate.memory
+    limit = float(memory.arguments + memory.results + 1.1 * memory.temporaries)
     if case["limit"] == "device":
         limit = DEVICE.memory
-    elif stored is not None:
-        memory = stored.estimate.memory
-        limit = float(memory.arguments + memory.results + 1.1 * memory.temporaries)
-    else:
-        return {"verdict": "refused", "reason": "no plan that stores all in shards divides: " + str(refused)}
+        if memory.arguments > limit:
+            return {"verdict": "refused", "reason": f"arguments in shards take {memory.arguments / 1e9:.1f} GB"}
     goal = Goal(limit, seconds=SEARCH_SECONDS)
     _forget_peak()
     program = read.read(text_path(case["folder"], case["model"], mesh))
