@@ -216,10 +216,14 @@ def table(found: list[Case]) -> str:
     """The rows as a table, with a summary in front."""
     rows = [r for r in found if "ours" in r]
     counts = Counter(r["verdict"] for r in rows)
+    worse = [r for r in rows if r["verdict"] == "worse"]
+    faster = sum(r["fits"] and r["ours"]["seconds"] <= r["experts"][r["best"]]["seconds"] for r in worse)
     equal = sum(r["equal"] for r in rows)
     lines = [
-        f"{len(rows)} rows: {counts['right']} no worse than the fastest expert plan that fits in time and in bytes, "
-        f"{counts['worse']} worse in one of them, {counts['unfit']} where no plan fits; {equal} equal when executed.",
+        f"{len(rows)} rows: {counts['right']} no worse than the fastest expert plan that fits, in time and in bytes, "
+        f"{faster} faster with",
+        f"more bytes, {len(worse) - faster} slower or in more memory than the limit, {counts['unfit']} where no "
+        f"plan fits; {equal} are equal when executed.",
         "", HEAD, *map(_row, rows),
     ]
     return "\n".join(lines)

@@ -137,7 +137,7 @@ def plans(family: str, mesh: Mesh) -> Iterator[tuple[str, str]]:
     roles += [(names[i:], names[:i]) for i in range(1, len(names))]
     for plan in PLANS[family]:
         for batch, model in roles if plan.roles else roles[:1]:
-            title = f"{plan.title} ({'+'.join(batch)} | {'+'.join(model)})" if plan.roles else plan.title
+            title = f"{plan.title} ({'+'.join(batch)}, {'+'.join(model)})" if plan.roles else plan.title
             yield title, rules(plan, mesh, batch, model)
 
 

@@ -51,7 +51,7 @@ def test_every_plan_says_how_every_array_lies_and_splits_what_comes_in(small: st
 
 def test_roles_go_to_axes_both_ways() -> None:
     one, other = (lies("mixtral", dict(plans("mixture", MESH))[f"expert + Megatron + FSDP ({roles})"])
-                  for roles in ("data | model", "model | data"))
+                  for roles in ("data, model", "model, data"))
     layer = "params['layers']['sparse']"
     assert one[f"{layer}['attention']['wq']"] == "[{}, {data}p1, {model}]"
     assert other[f"{layer}['attention']['wq']"] == "[{}, {model}p1, {data}]"
@@ -61,11 +61,11 @@ def test_roles_go_to_axes_both_ways() -> None:
 
 
 def test_plans_know_convolutions_and_graphs() -> None:
-    unet = lies("unet", dict(plans("vision", MESH))["Megatron + FSDP (data | model)"])
+    unet = lies("unet", dict(plans("vision", MESH))["Megatron + FSDP (data, model)"])
     assert unet["params['down'][0]['blocks'][0]['in']"] == "[{}, {}, {data}p1, {model}]"
     assert unet["params['down'][0]['blocks'][0]['out']"] == "[{}, {}, {model}, {data}p1]"
     assert unet["params['last']"] == "[{}, {}, {data}p1, {}]"
-    graph = lies("graph_network", dict(plans("graph", MESH))["edges + Megatron (data | model)"])
+    graph = lies("graph_network", dict(plans("graph", MESH))["edges + Megatron (data, model)"])
     assert graph["edges"] == "[{data}, {}]" and graph["senders"] == "[{data}]" and graph["nodes"] == "[{}, {}]"
 
 
@@ -73,8 +73,8 @@ def test_roles_are_given_to_first_and_last_of_three_axes() -> None:
     mesh = Mesh((("pod", 2), ("data", 2), ("model", 2)))
     titles = [title for title, _ in plans("dense", mesh) if title.startswith("Megatron (")]
     assert titles == [
-        "Megatron (pod | data+model)", "Megatron (pod+data | model)", "Megatron (data+model | pod)",
-        "Megatron (model | pod+data)",
+        "Megatron (pod, data+model)", "Megatron (pod+data, model)", "Megatron (data+model, pod)",
+        "Megatron (model, pod+data)",
     ]
     assert len({title for title, _ in plans("dense", mesh)}) == 2 + 4 * (len(PLANS["dense"]) - 2)
 

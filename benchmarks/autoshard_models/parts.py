@@ -6,6 +6,7 @@ statistics, logits and the optimizer's moments are f32. Scopes of norms have the
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -51,9 +52,7 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
 
 def train_step(loss: Callable[..., jax.Array], params: Params, *inputs: tuple[str, Any]) -> export.Program:
     """One Adam step on ``loss(params, *inputs)``; ``inputs`` have the names that presets know."""
-    names = [name for name, _ in inputs]
-
-    def step(params: Params, mu: Params, nu: Params, *given: jax.Array) -> Params:
+    def train_step(params: Params, mu: Params, nu: Params, *given: jax.Array) -> Params:
         value, gradients = jax.value_and_grad(loss)(params, *given)
         wide = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
         mu = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, mu, wide)
@@ -64,15 +63,12 @@ def train_step(loss: Callable[..., jax.Array], params: Params, *inputs: tuple[st
         )
         return {"loss": value, "params": params, "mu": mu, "nu": nu}
 
+    # An export names its arguments after the function's parameters.
+    names = ["params", "mu", "nu", *(name for name, _ in inputs)]
+    train_step.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    )
     moments = export.like(params, jnp.float32)
-    arguments = (params, moments, moments, *(given for _, given in inputs))
-    return export.Program(_named(step, names), arguments, donate=("params", "mu", "nu"))
-
-
-def _named(step: Callable[..., Params], names: list[str]) -> Callable[..., Params]:
-    """``step`` with its last arguments named: an export has the names of the function's parameters."""
-    taken = ", ".join(["params", "mu", "nu", *names])
-    space: dict[str, Any] = {"step": step}
-    exec(f"def train_step({taken}):\n    return step({taken})", space)
-    named: Callable[..., Params] = space["train_step"]
-    return named
+    return export.Program(
+        train_step, (params, moments, moments, *(given for _, given in inputs)), donate=("params", "mu", "nu")
+    )
