@@ -2,7 +2,8 @@
 
   python benchmarks/reference_step.py FOLDER                   once; needs jax
   python benchmarks/autoshard.py reference FOLDER [LAYERS]     the Llama-like train step and the MLP on 2x4
-  python benchmarks/autoshard.py rank FILE [COUNT]             random plans: what the model says against the lowering
+  python benchmarks/autoshard.py rank FILE [COUNT] [--xla]     random plans: what the model says against the lowering,
+                                                               and against XLA's partitioner (no loops in FILE)
   python benchmarks/autoshard.py corpus FILE ... [--mesh AXES] [--memory BYTES]
 
 ``sent`` is what one device sends by the ring algorithms; XLA's is that of its module right after partitioning what
@@ -110,27 +111,32 @@ def _choose(program: Program, goal: Goal, mesh: str | None = None) -> tuple[Outc
     return outcome, time.process_time() - start
 
 
-def rank(path: str, count: int) -> None:
-    """Random plans, with the model's figures and those of the lowered program."""
+def rank(path: str, count: int, with_xla: bool) -> None:
+    """Random plans, with the model's figures and those of the lowered program, and the bytes in XLA's."""
     model = prepare(read.read(path), MESH, DEVICE)
     program, choices = read.read(path), random.Random(0)
     actions = candidates(model)
     pairs: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
     tried: set[Plan] = set()
+    start = time.process_time()
     while len(pairs) < count:
         plan = tuple(choices.sample(actions, choices.randint(1, min(6, len(actions)))))
         if plan in tried:
             continue
         tried.add(plan)
         said = model.price(plan)
+        text = text_of(model, Found(plan, said), program)
         try:
-            real = lowered(path, text_of(model, Found(plan, said), program)).estimate
+            real = lowered(path, text).estimate
         except UserError as error:
             print("  cannot be lowered:", str(error).splitlines()[0])
             continue
-        pairs.append(((said.sent, said.peak, said.seconds), (real.sent, real.memory.peak, real.seconds)))
-    print(f"{path}: {len(pairs)} random plans")
-    for i, title in enumerate(("bytes sent", "peak memory", "time")):
+        wire = (by_xla(path, text),) if with_xla else ()
+        pairs.append((
+            (said.sent, said.peak, said.seconds, said.sent), (real.sent, real.memory.peak, real.seconds, *wire)
+        ))
+    print(f"{path}: {len(pairs)} random plans, {time.process_time() - start:.0f} CPU s")
+    for i, title in enumerate(("bytes sent", "peak memory", "time", "XLA's bytes")[: len(pairs[0][1])]):
         said_ranks, real_ranks = (_ranks([p[side][i] for p in pairs]) for side in (0, 1))
         ratios = sorted(p[1][i] / p[0][i] for p in pairs if p[0][i])
         print(f"  {title:<12} rank correlation {_correlation(said_ranks, real_ranks):.3f}; real over said: "
@@ -173,11 +179,12 @@ def main() -> None:
     parser.add_argument("rest", nargs="+")
     parser.add_argument("--mesh", default="data=2,model=4")
     parser.add_argument("--memory", type=float)
+    parser.add_argument("--xla", action="store_true", help="with rank: count bytes in XLA's module too")
     args = parser.parse_args()
     if args.what == "reference":
         reference(Path(args.rest[0]), [int(n) for n in args.rest[1:]] or [1, 2, 8])
     elif args.what == "rank":
-        rank(args.rest[0], int(args.rest[1]) if len(args.rest) > 1 else 100)
+        rank(args.rest[0], int(args.rest[1]) if len(args.rest) > 1 else 100, args.xla)
     else:
         corpus(args.rest, args.mesh, args.memory)
 

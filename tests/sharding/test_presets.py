@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from passes.cost import device
+from passes.cost.program_cost import cost
 from passes.errors import UserError
 from passes.execute.verify import verify
 from passes.partition.partition import partition
@@ -23,6 +25,7 @@ from passes.sharding.propagate import PropagateOptions, propagate
 from passes.sharding.rules_file import load, presets
 from passes.sharding.summary import summarize
 
+LANGUAGE_MODEL = str(Path(__file__).parents[2] / "benchmarks" / "autoshard_models" / "small" / "llama2.mlir")
 TRAIN_STEP = str(Path(__file__).parents[2] / "examples" / "decoder" / "train_step.mlir")
 
 # Weights (4 bytes each): q and o 64 x 128, k and v 64 x 64, gate, up and down 64 x 192, two norms of 64; a velocity for
@@ -82,6 +85,24 @@ def test_on_the_decoders_train_step(name: str) -> None:
     assert {(t.kind, ",".join(t.axes)) for t in report.traffic} == collectives
     summed = sum(row.local_bytes for row in summarize(sharded).arguments)
     assert (local_bytes(device), table_bytes(report), summed) == (size, size, size)
+
+
+def test_fully_sharded_parameters_are_gathered_and_activations_stay() -> None:
+    # Each parameter is gathered for the forward and for the backward pass, and its gradient scattered: 3 (n - 1) / n.
+    program = read(LANGUAGE_MODEL)
+    parameters = sum(byte_size(a.type) for a in arguments(find_entry(program)) if a.name.startswith("params"))
+    annotate(program, load("preset:fsdp"))
+    found = cost(program, device.load("tpu_v5e"))
+    assert found.estimate.sent <= 3 * 7 / 8 * parameters
+    assert found.redundancy is not None and found.redundancy < 1.01
+
+
+@pytest.mark.parametrize("name", ["fsdp", "megatron_fsdp"])
+def test_what_is_stored_in_shards_over_data_leaves_the_axis_to_the_batch(name: str) -> None:
+    program = read(LANGUAGE_MODEL)
+    annotate(program, load(f"preset:{name}"))
+    kinds = {traffic.kind for traffic in partition(program).traffic}
+    assert kinds == {"all_gather", "reduce_scatter", "all_reduce"}
 
 
 def test_the_mesh_can_be_another() -> None:
