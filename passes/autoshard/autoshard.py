@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from passes.autoshard.certificate import Certificate, certify
+from passes.autoshard.classes import Classes
 from passes.autoshard.dimensions import Dimensions, analyse
 from passes.autoshard.given import given, the_mesh
-from passes.autoshard.model import Layout, Model, Plan, Price
+from passes.autoshard.model import Model
+from passes.autoshard.occupancy import Occupancy
+from passes.autoshard.plans import Layout, Plan, Price
 from passes.autoshard.rules_text import Dims, dims, rules_text
 from passes.autoshard.search import Found, Goal, search
 from passes.cost.device import Device
@@ -59,6 +62,7 @@ class Outcome:
       refused: The usual plans that do not, with the reason.
       model: What priced plans.
       considered: How many plans were priced.
+      goal: What was looked for in the end: least memory, if nothing was found that fits.
       certificate: How much better the plan could be that the model finds best; ``None`` if that was not asked for.
     """
 
@@ -68,7 +72,13 @@ class Outcome:
     refused: dict[str, str]
     model: Model
     considered: int
+    goal: Goal
     certificate: Certificate | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the answer takes no more memory than the limit."""
+        return self.goal.limit is None or self.best.real.estimate.memory.peak <= self.goal.limit
 
 
 def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None = None, runs: int = 1) -> Model:
@@ -82,13 +92,14 @@ def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None =
     graph = read_graph(program, unknown_runs=runs)
     whole = estimate(graph, device, topology)
     function = entry.find_entry(program)
-    dimensions = analyse(graph, function)
-    return Model(dimensions, whole.fusions, whole.memory, mesh, device, topology, given(graph, function, mesh))
+    kept = given(graph, function, mesh)
+    classes = Classes(analyse(graph, function), whole.fusions, kept)
+    return Model(classes, Occupancy(classes, whole.memory), mesh, device, topology, kept)
 
 
 def choose(
     program: Program, mesh: Mesh | None, device: Device, goal: Goal, *, topology: str | None = None, lowered: int = 4,
-    unknown_runs: int = 1, compare: bool = True, certify_seconds: float = 0.0,
+    unknown_runs: int = 1, compare: bool = True, certify_seconds: float = 5.0,
 ) -> Outcome:
     """The best sharding of ``program`` that was found; the program stays as it is.
 
@@ -110,10 +121,11 @@ def choose(
     mesh = the_mesh(program, mesh)
     source = write.to_bytecode(program.module)
     model = prepare(_copy(source, program), mesh, device, topology, unknown_runs)
-    found = search(model, goal)
-    certificate = certify(model, found[0], goal, certify_seconds) if certify_seconds else None
-    if certificate is not None and certificate.best != found[0]:
-        found.insert(0, certificate.best)
+    found, certificate = _look(model, goal, certify_seconds)
+    if goal.limit is not None and found[0].price.peak > goal.limit and goal.objective != "memory":
+        # What fits best is the answer, and how much it needs.
+        goal = replace(goal, objective="memory")
+        found, certificate = _look(model, goal, certify_seconds)
     choices = []
     for candidate in _distinct(model, found, lowered):
         text = text_of(model, candidate, program)
@@ -126,7 +138,19 @@ def choose(
     ranked = sorted([*choices, *presets], key=lambda c: goal.rank(_real_price(c.real)))
     if not ranked:
         raise program.error("no plan that was found can be lowered")
-    return Outcome(ranked[0], [c for c in ranked[1:] if c in choices], presets, refused, model, len(found), certificate)
+    return Outcome(ranked[0], [c for c in ranked[1:] if c in choices], presets, refused, model, len(found), goal,
+                   certificate)
+
+
+def _look(model: Model, goal: Goal, certify_seconds: float) -> tuple[list[Found], Certificate | None]:
+    """The plans found, best first, and what is certain about the first."""
+    found = search(model, goal)
+    if not certify_seconds:
+        return found, None
+    certificate = certify(model, found[0], goal, certify_seconds)
+    if certificate.best != found[0]:
+        found.insert(0, certificate.best)
+    return found, certificate
 
 
 def mesh_shapes(devices: int) -> list[Mesh]:

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from passes.autoshard.model import Layout
+from passes.autoshard.plans import Layout
 from passes.program.entry import Value
 from passes.sharding.mesh import Mesh
 
