@@ -168,15 +168,11 @@ class Model:
     @functools.cached_property
     def rounds(self) -> Rounds:
         """In which order propagation has to hear of actions."""
-        return Rounds(self.classes, self.axis_sizes)
+        return Rounds(self.classes)
 
     def priorities(self, number: int, plan: Plan) -> tuple[int, ...]:
         """For each dimension of the values of class ``number`` the round of propagation that hears of it."""
         return self.rounds.of_values(number, self.layout(number, plan), plan)
-
-    def in_doubt(self, plan: Plan) -> bool:
-        """Whether propagation may split some ops otherwise than the model does."""
-        return self.rounds.in_doubt({k: self.layout(k, plan) for k in self.occupancy.arguments}, plan)
 
     # -- cost ----------------------------------------------------------------------------------------------------------
 

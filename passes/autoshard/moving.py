@@ -33,14 +33,16 @@ class Mover:
         if rest:
             more, bytes = self._collective("all_reduce", rest, here)
             seconds, size = seconds + more, size + bytes
-        without = tuple(tuple(a for a in axes if a not in kept) for axes in lies)
-        if made != without:
-            more, bytes = self.move(whole / product(self.axis_sizes, kept), made, without)
-            seconds, size = seconds + more, size + bytes
-        return seconds, size
+        # What is scattered becomes the minor part of its dimension.
+        left = tuple((*axes, *[a for a in wanted if a in kept]) for axes, wanted in zip(made, lies, strict=True))
+        more, bytes = self.move(whole, left, lies)
+        return seconds + more, size + bytes
 
     def move(self, whole: float, source: Layout, target: Layout) -> tuple[float, float]:
-        """Exchanges axes that change their dimension, cuts along new ones, gathers along those that are gone."""
+        """Exchanges axes that change their dimension, cuts along new ones, gathers along those that are gone.
+
+        All of these leave or make the minor part of a dimension; where others are concerned, shards change places.
+        """
         if source == target:
             return 0.0, 0.0
         before = {axis: d for d, axes in enumerate(source) for axis in axes}
@@ -51,6 +53,11 @@ class Mover:
         seconds = size = 0.0
         if swapped:
             seconds, size = self._collective("all_to_all", swapped, here)
+        misplaced = _misplaced(source, target)
+        if misplaced:
+            least = whole / max(parts(self.axis_sizes, source), parts(self.axis_sizes, target))
+            more, bytes = self._collective("collective_permute", misplaced, least)
+            seconds, size = seconds + more, size + bytes
         here /= product(self.axis_sizes, (a for a in after if a not in before))
         if gone:
             more, bytes = self._collective("all_gather", gone, here)
@@ -67,3 +74,13 @@ class Mover:
                 self._groups[axes] = tuple(self.mesh.groups(named)[0])
             self._seconds[key] = self.device.collective(kind, self._groups[axes], int(size), self.topology)
         return self._seconds[key], sent(kind, product(self.axis_sizes, axes)) * size
+
+
+def _misplaced(source: Layout, target: Layout) -> tuple[int, ...]:
+    """The axes of dimensions whose common axes are not the major ones of both, in one order."""
+    found: set[int] = set()
+    for before, after in zip(source, target, strict=True):
+        common = len(set(before) & set(after))
+        if before[:common] != after[:common]:
+            found.update(before, after)
+    return tuple(sorted(found))

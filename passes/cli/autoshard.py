@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "look for so long for a better plan, and a proof that no plan is much better (default: 5; 0: do not)"
     ))
     parser.add_argument("--lower", type=whole_number, metavar="N", default=4, help=(
-        "how many of the plans that look best are lowered, to choose by what they really cost (default: 4)"
+        "how many of the plans that look best are lowered at most, to choose by what they really cost (default: 4)"
+    ))
+    parser.add_argument("--alternatives", type=whole_number, metavar="N", default=1, help=(
+        "show the N best plans that differ, lowered; --rules-out plan.toml writes plan.2.toml, ... too (default: 1)"
     ))
     parser.add_argument("--loop-runs", type=whole_number, metavar="N", default=1, help=(
         "how often a loop runs whose text does not tell (default: 1)"
@@ -90,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.monotonic()
     outcome = choose(
-        program, mesh, device, goal, topology=args.topology, lowered=max(1, args.lower), unknown_runs=args.loop_runs,
+        program, mesh, device, goal, topology=args.topology, lowered=max(1, args.lower, args.alternatives),
+        alternatives=args.alternatives > 1, unknown_runs=args.loop_runs,
         compare=not args.no_presets, certify_seconds=args.certify,
     )
     seconds = time.monotonic() - start
@@ -103,7 +107,15 @@ def run(args: argparse.Namespace) -> int:
         from passes.program.write import write_output
 
         write_output(args.rules_out, outcome.best.rules)
+        for number, other in enumerate(outcome.others if args.alternatives > 1 else [], 2):
+            write_output(_numbered(args.rules_out, number), other.rules)
     return EXIT_OK
+
+
+def _numbered(path: str, number: int) -> str:
+    """Where an alternative goes: ``plan.2.toml`` beside ``plan.toml``."""
+    stem, dot, ending = path.rpartition(".")
+    return f"{stem}.{number}.{ending}" if dot else f"{path}.{number}"
 
 
 def _best_mesh(args: argparse.Namespace, program: Program, device: Device, goal: Goal) -> Mesh:
@@ -248,7 +260,7 @@ def _to_json(outcome: Outcome, goal: Goal, seconds: float) -> dict[str, Any]:
             "predicted": None if choice.price is None else {
                 "seconds": choice.price.seconds, "sent": choice.price.sent, "peak": choice.price.peak,
             },
-            "actions": describe(outcome.model, choice.plan) if choice.price is not None else [],
+            "actions": describe(outcome.model, choice.plan) if choice.price is not None else [], "rules": choice.rules,
         }
 
     return {

@@ -46,6 +46,20 @@ def test_json_has_the_same(shlo: Callable[..., Any], tmp_path: Path) -> None:
     assert data["best"]["actions"] and all(" splits size " in action for action in data["best"]["actions"])
 
 
+def test_alternatives_are_listed_and_written_beside_the_best(shlo: Callable[..., Any], tmp_path: Path) -> None:
+    rules, again = tmp_path / "plan.toml", tmp_path / "again.mlir"
+    result = shlo(
+        "autoshard", STEP, *MESH, "--memory", "1e6", "--alternatives", "2", "--lower", "1", "--no-presets", "--json",
+        "--rules-out", rules, "-o", tmp_path / "o.mlir",
+    )
+    assert result.code == 0, result.err
+    data = json.loads(result.err)
+    [other] = data["others"]
+    assert other["rules"] == (tmp_path / "plan.2.toml").read_text()
+    assert data["best"]["rules"] == rules.read_text() != other["rules"]
+    assert shlo("shard", STEP, "--rules", tmp_path / "plan.2.toml", "-o", again).code == 0
+
+
 def test_dimensions_are_shown_by_name(shlo: Callable[..., Any]) -> None:
     result = shlo("autoshard", STEP, *MESH, "--show-dimensions")
     head, *rows = result.out.splitlines()
