@@ -163,12 +163,18 @@ def _refuse_unfit(outcome: Outcome) -> None:
 
     memory, limit = outcome.best.real.estimate.memory, outcome.goal.limit
     what = "arguments" if memory.arguments > memory.peak / 2 else "temporaries"
-    largest = [f"{quantity(held.bytes)}B of {_title(held, outcome)}" for held in memory.held[:3]]
-    named = f": {', '.join(largest)}" if largest else ""
+    by_title: dict[str, list[int]] = {}
+    for held in memory.held:
+        by_title.setdefault(_title(held, outcome), []).append(held.bytes)
+    most = sorted(by_title.items(), key=lambda item: -sum(item[1]))[:3]
+    named = ", ".join(
+        f"{quantity(sum(sizes))}B of {title}" + (f" ({len(sizes)} values)" if len(sizes) > 1 else "")
+        for title, sizes in most
+    )
     raise UserError(
         f"no plan was found that fits into {quantity(limit or 0)}B: the least memory is {quantity(memory.peak)}B, "
         f"{quantity(memory.arguments)}B of arguments and {quantity(memory.temporaries)}B of temporaries; most are "
-        f"{what}, the largest{named}"
+        f"{what}: {named}"
     )
 
 
