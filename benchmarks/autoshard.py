@@ -20,8 +20,8 @@ from pathlib import Path
 from collectives import xla
 
 from passes.autoshard.autoshard import Outcome, choose, prepare, text_of
-from passes.autoshard.model import Plan
-from passes.autoshard.search import Found, Goal, candidates
+from passes.autoshard.plans import Plan
+from passes.autoshard.search import Found, Goal
 from passes.cost import device
 from passes.cost.laws import sent
 from passes.cost.program_cost import ProgramCost, cost
@@ -115,7 +115,7 @@ def rank(path: str, count: int, with_xla: bool) -> None:
     """Random plans, with the model's figures and those of the lowered program, and the bytes in XLA's."""
     model = prepare(read.read(path), MESH, DEVICE)
     program, choices = read.read(path), random.Random(0)
-    actions = candidates(model)
+    actions = model.actions
     pairs: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
     tried: set[Plan] = set()
     start = time.process_time()

@@ -205,8 +205,8 @@ PUBLIC = (
     "passes.program.read", "passes.program.write", "passes.optimize.optimize", "passes.pipeline.runner",
     "passes.sharding.rules_file", "passes.sharding.named_shardings", "passes.sharding.annotate",
     "passes.sharding.propagate", "passes.partition.partition", "passes.partition.improve", "passes.partition.report",
-    "passes.partition.side_table", "passes.moe.sparsify", "passes.cost.estimate", "passes.execute.executor",
-    "passes.execute.verify", "passes.errors",
+    "passes.partition.side_table", "passes.moe.sparsify", "passes.cost.estimate", "passes.autoshard",
+    "passes.execute.executor", "passes.execute.verify", "passes.errors",
 )
 
 

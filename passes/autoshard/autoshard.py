@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
 
-from passes.autoshard.certificate import Certificate, certify
+from passes.autoshard import pins
+from passes.autoshard.certificate import Certificate, certify, value_of
+from passes.autoshard.classes import Classes
 from passes.autoshard.dimensions import Dimensions, analyse
 from passes.autoshard.given import given, the_mesh
-from passes.autoshard.model import Layout, Model, Plan, Price
-from passes.autoshard.rules_text import Dims, dims, rules_text
+from passes.autoshard.model import Model
+from passes.autoshard.occupancy import Occupancy
+from passes.autoshard.plans import Plan, Price
+from passes.autoshard.rules_text import Dims, constraint_entries, dims, rules_text
 from passes.autoshard.search import Found, Goal, search
 from passes.cost.device import Device
 from passes.cost.estimate import estimate
@@ -24,9 +29,10 @@ from passes.sharding import rules_file
 from passes.sharding.annotate import annotate
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import populate
+from passes.sharding.op_selection import Operations
 
-# Among so many of the best plans those are looked for that propagation cannot take otherwise.
-_DOUBTED = 1000
+# A plan that costs no more than this, in terms of what the model says of the next one, is taken for the best.
+_CLOSE = 1.05
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Outcome:
       refused: The usual plans that do not, with the reason.
       model: What priced plans.
       considered: How many plans were priced.
+      goal: What was looked for in the end: least memory, if nothing was found that fits.
       certificate: How much better the plan could be that the model finds best; ``None`` if that was not asked for.
     """
 
@@ -68,7 +75,13 @@ class Outcome:
     refused: dict[str, str]
     model: Model
     considered: int
+    goal: Goal
     certificate: Certificate | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the answer takes no more memory than the limit."""
+        return self.goal.limit is None or self.best.real.estimate.memory.peak <= self.goal.limit
 
 
 def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None = None, runs: int = 1) -> Model:
@@ -77,18 +90,20 @@ def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None =
     Raises:
       UserError: a tensor has a dynamic shape.
     """
+    pins.mark(program)
     runner.run(program, NORMALISE.replace("EXCEPT", ""))
     populate(program, SUPPORT)
     graph = read_graph(program, unknown_runs=runs)
     whole = estimate(graph, device, topology)
     function = entry.find_entry(program)
-    dimensions = analyse(graph, function)
-    return Model(dimensions, whole.fusions, whole.memory, mesh, device, topology, given(graph, function, mesh))
+    kept = given(graph, function, mesh)
+    classes = Classes(analyse(graph, function), whole.fusions, kept)
+    return Model(classes, Occupancy(classes, whole.memory), mesh, device, topology, kept)
 
 
 def choose(
     program: Program, mesh: Mesh | None, device: Device, goal: Goal, *, topology: str | None = None, lowered: int = 4,
-    unknown_runs: int = 1, compare: bool = True, certify_seconds: float = 0.0,
+    alternatives: bool = False, unknown_runs: int = 1, compare: bool = True, certify_seconds: float = 5.0,
 ) -> Outcome:
     """The best sharding of ``program`` that was found; the program stays as it is.
 
@@ -98,7 +113,9 @@ def choose(
       device: Of this kind.
       goal: What to look for.
       topology: How devices are joined, in place of what ``device`` says.
-      lowered: How many of the plans that look best are lowered, to choose by what they really cost.
+      lowered: How many of the plans that look best are lowered at most, to choose by what they really cost; no more
+        are once one costs hardly more than the model says of the next.
+      alternatives: Lowers that many in any case.
       unknown_runs: How often a loop runs whose text does not tell.
       compare: Whether the presets are lowered too; a preset that is better is the answer.
       certify_seconds: How long to look for a proof that no plan is much better; better plans that turn up are lowered
@@ -110,23 +127,41 @@ def choose(
     mesh = the_mesh(program, mesh)
     source = write.to_bytecode(program.module)
     model = prepare(_copy(source, program), mesh, device, topology, unknown_runs)
-    found = search(model, goal)
-    certificate = certify(model, found[0], goal, certify_seconds) if certify_seconds else None
-    if certificate is not None and certificate.best != found[0]:
-        found.insert(0, certificate.best)
-    choices = []
-    for candidate in _distinct(model, found, lowered):
-        text = text_of(model, candidate, program)
-        real = _lower(source, program, text, model, unknown_runs)
-        if real is not None:
-            choices.append(Choice("autoshard", text, candidate.price, real, candidate.plan))
+    found, certificate = _look(model, goal, certify_seconds)
+    if goal.limit is not None and found[0].price.peak > goal.limit and goal.objective != "memory":
+        # What fits best is the answer, and how much it needs.
+        goal = replace(goal, objective="memory")
+        found, certificate = _look(model, goal, certify_seconds)
+
+    def rank(choice: Choice) -> tuple[float, ...]:
+        return goal.rank(_real_price(choice.real))
+
+    choices: list[Choice] = []
+    for candidate in _distinct(found, lowered):
+        if choices and not alternatives and _is_sure(min(choices, key=rank), candidate, goal):
+            break
+        choice = _lower(source, program, model, candidate, goal, unknown_runs)
+        if choice is not None:
+            choices.append(choice)
     # A preset would write over what is given.
     compare = compare and not model.given
     presets, refused = _presets(source, program, model, unknown_runs) if compare else ([], {})
-    ranked = sorted([*choices, *presets], key=lambda c: goal.rank(_real_price(c.real)))
+    ranked = sorted([*choices, *presets], key=rank)
     if not ranked:
         raise program.error("no plan that was found can be lowered")
-    return Outcome(ranked[0], [c for c in ranked[1:] if c in choices], presets, refused, model, len(found), certificate)
+    return Outcome(ranked[0], [c for c in ranked[1:] if c in choices], presets, refused, model, len(found), goal,
+                   certificate)
+
+
+def _look(model: Model, goal: Goal, certify_seconds: float) -> tuple[list[Found], Certificate | None]:
+    """The plans found, best first, and what is certain about the first."""
+    found = search(model, goal)
+    if not certify_seconds:
+        return found, None
+    certificate = certify(model, found[0], goal, certify_seconds)
+    if certificate.best != found[0]:
+        found.insert(0, certificate.best)
+    return found, certificate
 
 
 def mesh_shapes(devices: int) -> list[Mesh]:
@@ -147,8 +182,8 @@ def ranked_meshes(
     return sorted(found, key=lambda f: goal.rank(f[1].price))
 
 
-def text_of(model: Model, found: Found, program: Program) -> str:
-    """``found`` as a rules file for ``program``."""
+def text_of(model: Model, found: Found, program: Program, constraints: Sequence[str] = ()) -> str:
+    """``found`` as a rules file for ``program``, with entries for ``constraints``."""
     function = entry.find_entry(program)
     body, classes = model.dimensions.graph.entry, model.class_of
 
@@ -163,8 +198,28 @@ def text_of(model: Model, found: Found, program: Program) -> str:
 
     return rules_text(
         model.mesh, with_dims(entry.arguments(function), body.arguments),
-        with_dims(entry.results(function), body.returned), "\n".join(describe(model, found.plan)),
+        with_dims(entry.results(function), body.returned), "\n".join(describe(model, found.plan)), constraints,
     )
+
+
+def pinned_text(source: bytes, program: Program, model: Model, found: Found) -> str:
+    """`text_of` with the constraints without which some ops would be split otherwise.
+
+    Raises:
+      UserError: the program cannot be planned.
+    """
+    whole = Operations(_copy(source, program))
+
+    def text(chosen: list[pins.Pin]) -> str:
+        return text_of(model, found, program, constraint_entries(model.mesh, whole.all, chosen))
+
+    def annotated(chosen: list[pins.Pin]) -> Program:
+        copy = _copy(source, program)
+        pins.mark(copy)
+        annotate(copy, rules_file.parse(text(chosen)))
+        return copy
+
+    return text(pins.pins_of(model, found.plan, annotated))
 
 
 def describe(model: Model, plan: Plan) -> list[str]:
@@ -185,44 +240,69 @@ def _copy(source: bytes, program: Program) -> Program:
     return replace(read.parse(source, program.source), text=program.text)
 
 
-def _distinct(model: Model, found: list[Found], count: int) -> list[Found]:
-    """The first ``count`` that give arguments or results different layouts, half of them without doubt."""
-    body = model.dimensions.graph.entry
-    chosen: dict[tuple[Layout, ...], Found] = {}
-    half, sure = (count + 1) // 2, (f for f in found[:_DOUBTED] if not model.in_doubt(f.plan))
-    for candidates, enough in ((found, half), (sure, count), (found, count)):
-        for candidate in candidates:
-            if len(chosen) >= enough:
-                break
-            values = (*body.arguments, *body.returned)
-            layouts = tuple([model.layout(model.class_of[v], candidate.plan) for v in values])
-            chosen.setdefault(layouts, candidate)
+def _is_sure(best: Choice, following: Found, goal: Goal) -> bool:
+    """Whether ``best``, which fits, costs hardly more than the model says of the next plan."""
+    real = _real_price(best.real)
+    fits = goal.limit is None or real.peak <= goal.limit
+    return fits and value_of(goal, real) <= _CLOSE * value_of(goal, following.price)
+
+
+def _distinct(found: list[Found], count: int) -> list[Found]:
+    """The first ``count`` whose prices differ in three digits: others split something small otherwise, if anything."""
+    chosen: dict[tuple[str, ...], Found] = {}
+    for candidate in found:
+        if len(chosen) >= count:
+            break
+        chosen.setdefault(tuple([f"{value:.3g}" for value in astuple(candidate.price)]), candidate)
     return list(chosen.values())
 
 
-def _lower(source: bytes, program: Program, text: str, model: Model, runs: int) -> ProgramCost | None:
-    copy = _copy(source, program)
-    annotate(copy, rules_file.parse(text))
+def _lower(source: bytes, program: Program, model: Model, candidate: Found, goal: Goal, runs: int) -> Choice | None:
+    """``candidate`` lowered; ``None`` if that cannot be.
+
+    With constraints it is what the model has priced; without them propagation may have found something better.
+    """
+    found = []
+    for text in _texts(source, program, model, candidate):
+        copy = _copy(source, program)
+        try:
+            annotate(copy, rules_file.parse(text))
+            real = cost(copy, model.device, topology=model.topology, unknown_runs=runs)
+        except UserError:
+            continue
+        found.append(Choice("autoshard", text, candidate.price, real, candidate.plan))
+    return min(found, key=lambda c: goal.rank(_real_price(c.real)), default=None)
+
+
+def _texts(source: bytes, program: Program, model: Model, candidate: Found) -> list[str]:
+    plain = text_of(model, candidate, program)
     try:
-        return cost(copy, model.device, topology=model.topology, unknown_runs=runs)
+        pinned = pinned_text(source, program, model, candidate)
     except UserError:
-        return None
+        return [plain]
+    # A large program takes long to lower.
+    return [pinned] if pins.is_large(model) else list(dict.fromkeys([pinned, plain]))
 
 
 def _presets(
     source: bytes, program: Program, model: Model, runs: int
 ) -> tuple[list[Choice], dict[str, str]]:
-    found, refused = [], {}
+    found: dict[bytes, Choice] = {}
+    refused = {}
     for name, text in rules_file.presets().items():
         copy = _copy(source, program)
         try:
             annotate(copy, rules_file.parse(text, f"preset:{name}", model.mesh))
+            annotated = write.to_bytecode(copy.module)
+            if annotated in found:
+                found[annotated] = replace(found[annotated], title=f"{found[annotated].title}, {name}")
+                continue
             real = cost(copy, model.device, topology=model.topology, unknown_runs=runs)
         except UserError as error:
             refused[name] = str(error).splitlines()[0]
             continue
-        found.append(Choice(f"preset:{name}", text, None, real))
-    return found, refused
+        found[annotated] = Choice(f"preset:{name}", text, None, real)
+    return list(found.values()), refused
 
 
 def _real_price(real: ProgramCost) -> Price:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from passes.autoshard.model import Layout
+from passes.autoshard.pins import Pin
+from passes.autoshard.plans import Layout
 from passes.program.entry import Value
 from passes.sharding.mesh import Mesh
+from passes.sharding.op_selection import type_text
 
 # The entries of ``dims``, as text.
 Dims = tuple[str, ...]
@@ -18,9 +21,10 @@ _UNNAMED = re.compile(r"(arg|result)\d+")
 
 
 def rules_text(
-    mesh: Mesh, arguments: Sequence[tuple[Value, Dims]], results: Sequence[tuple[Value, Dims]], remark: str = ""
+    mesh: Mesh, arguments: Sequence[tuple[Value, Dims]], results: Sequence[tuple[Value, Dims]], remark: str = "",
+    constraints: Sequence[str] = (),
 ) -> str:
-    """The rules file that gives ``arguments`` and ``results`` their ``dims``.
+    """The rules file that gives ``arguments`` and ``results`` their ``dims``, with `constraint_entries`.
 
     Names that differ in numbers only (layers) share an entry where their layouts agree; what has no name goes by its
     position.
@@ -30,7 +34,45 @@ def rules_text(
     for section, values in (("arguments", arguments), ("results", results)):
         for selector, dims in _entries(values):
             lines += ["", f"[[{section}]]", selector, f"dims = [{', '.join(dims)}]"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *constraints]) + "\n"
+
+
+def constraint_entries(mesh: Mesh, ops: Sequence[Any], pins: Sequence[Pin]) -> list[str]:
+    """The lines of entries for ``pins`` on ``ops``, which are all that a constraint can select, in order."""
+    selected: dict[_Kind, dict[Layout, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for pin in pins:
+        selected[_kind(ops[pin.op], pin.operand, max(0, pin.result))][pin.layout].append(pin.op)
+    # All ops that an entry without ``nth`` would select.
+    alike: dict[_Kind, list[int]] = defaultdict(list)
+    values, names = {(kind.operand, kind.result) for kind in selected}, {kind.name for kind in selected}
+    for number, op in enumerate(ops):
+        for operand, result in values if op.name in names else ():
+            if operand < len(op.operands) and result < len(op.results):
+                alike[_kind(op, operand, result)].append(number)
+    lines = []
+    for kind, layouts in selected.items():
+        position = {number: n for n, number in enumerate(alike[kind])}
+        for layout, numbers in layouts.items():
+            nth = [] if len(numbers) == len(position) else sorted(position[number] for number in numbers)
+            lines += ["", "[[constraints]]", f'op = "{kind.name.removeprefix("stablehlo.")}"', f'type = "{kind.type}"']
+            lines += [f"operand = {kind.operand}"] if kind.operand >= 0 else []
+            lines += [f"result = {kind.result}"] if kind.result else []
+            lines += [f"nth = [{', '.join(map(str, nth))}]"] if nth else []
+            lines.append(f"dims = [{', '.join(_dim(mesh, axes, 0) for axes in layout)}]")
+    return lines
+
+
+class _Kind(NamedTuple):
+    """What an entry selects by: the op's name, the type of a result, and which value is meant."""
+
+    name: str
+    type: str
+    operand: int
+    result: int
+
+
+def _kind(op: Any, operand: int, result: int) -> _Kind:
+    return _Kind(str(op.name), type_text(op.results[result].type), operand, result)
 
 
 def dims(mesh: Mesh, layout: Layout, priorities: Sequence[int]) -> Dims:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from passes.autoshard.model import Action, Model, Plan, Price
+from passes.autoshard.model import Model
+from passes.autoshard.plans import Action, Plan, Price
 
 _WIDTH = 6
 # Actions of one axis: batch, weights, a colour that only some ops have, ...; more than these never paid.
@@ -48,7 +49,7 @@ class Found:
 def search(model: Model, goal: Goal) -> list[Found]:
     """The plans found, best first; the first is the answer."""
     until = time.monotonic() + goal.seconds
-    actions = candidates(model)
+    actions = model.actions
     known: dict[Plan, Price] = {}
 
     def price(plan: Plan) -> Price:
@@ -79,16 +80,6 @@ def search(model: Model, goal: Goal) -> list[Found]:
             current = better[0]
     ranked = best(set(known), len(known))
     return [Found(plan, known[plan]) for plan in ranked]
-
-
-def candidates(model: Model) -> list[Action]:
-    """Every colour of an argument on every axis that divides it."""
-    graph, dimensions = model.dimensions.graph, model.dimensions
-    colours = sorted({c for v in graph.entry.arguments for c in dimensions.colours[v]})
-    return [
-        (c, axis) for c in colours for axis, size in enumerate(model.axis_sizes)
-        if size > 1 and dimensions.sizes[c] > 1 and dimensions.sizes[c] % size == 0
-    ]
 
 
 def _grown(plan: Plan, actions: list[Action]) -> Iterator[Plan]:

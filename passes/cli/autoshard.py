@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from passes.autoshard.model import Model
     from passes.autoshard.search import Goal
     from passes.cost.device import Device
+    from passes.cost.memory import Held
     from passes.program.read import Program
     from passes.sharding.mesh import Mesh
 
@@ -45,11 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", default=20.0, help=(
         "when to stop searching (default: 20)"
     ))
-    parser.add_argument("--certify", type=float, metavar="SECONDS", default=0.0, help=(
-        "look for so long for a proof that no plan is much better, and say how much at most (default: 0, do not)"
+    parser.add_argument("--certify", type=float, metavar="SECONDS", default=5.0, help=(
+        "look for so long for a better plan, and a proof that no plan is much better (default: 5; 0: do not)"
     ))
     parser.add_argument("--lower", type=whole_number, metavar="N", default=4, help=(
-        "how many of the plans that look best are lowered, to choose by what they really cost (default: 4)"
+        "how many of the plans that look best are lowered at most, to choose by what they really cost (default: 4)"
+    ))
+    parser.add_argument("--alternatives", type=whole_number, metavar="N", default=1, help=(
+        "show the N best plans that differ, lowered; --rules-out plan.toml writes plan.2.toml, ... too (default: 1)"
     ))
     parser.add_argument("--loop-runs", type=whole_number, metavar="N", default=1, help=(
         "how often a loop runs whose text does not tell (default: 1)"
@@ -89,20 +93,29 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.monotonic()
     outcome = choose(
-        program, mesh, device, goal, topology=args.topology, lowered=max(1, args.lower), unknown_runs=args.loop_runs,
+        program, mesh, device, goal, topology=args.topology, lowered=max(1, args.lower, args.alternatives),
+        alternatives=args.alternatives > 1, unknown_runs=args.loop_runs,
         compare=not args.no_presets, certify_seconds=args.certify,
     )
     seconds = time.monotonic() - start
     words = json.dumps(_to_json(outcome, goal, seconds)) if args.json else "\n".join(_lines(outcome, goal, seconds))
     print(words, file=sys.stderr)
-    _refuse_unfit(outcome, goal)
+    _refuse_unfit(outcome)
     annotate(program, parse(outcome.best.rules, outcome.best.title, mesh), args.entry)
     write_module(args, program)
     if args.rules_out is not None:
         from passes.program.write import write_output
 
         write_output(args.rules_out, outcome.best.rules)
+        for number, other in enumerate(outcome.others if args.alternatives > 1 else [], 2):
+            write_output(_numbered(args.rules_out, number), other.rules)
     return EXIT_OK
+
+
+def _numbered(path: str, number: int) -> str:
+    """Where an alternative goes: ``plan.2.toml`` beside ``plan.toml``."""
+    stem, dot, ending = path.rpartition(".")
+    return f"{stem}.{number}.{ending}" if dot else f"{path}.{number}"
 
 
 def _best_mesh(args: argparse.Namespace, program: Program, device: Device, goal: Goal) -> Mesh:
@@ -142,30 +155,43 @@ def _goal(args: argparse.Namespace, memory: float | None) -> Goal:
     return Goal(limit, args.objective, args.time_limit)
 
 
-def _refuse_unfit(outcome: Outcome, goal: Goal) -> None:
+def _refuse_unfit(outcome: Outcome) -> None:
     """Says what the least memory is that any plan takes, and what takes it."""
-    peak = outcome.best.real.estimate.memory.peak
-    if goal.limit is None or peak <= goal.limit:
+    if outcome.fits:
         return
     from passes.cli.cost import quantity
 
-    memory = outcome.best.real.estimate.memory
-    largest = memory.held[0] if memory.held else None
-    what = "arguments" if memory.arguments > peak / 2 else "temporaries"
-    named = f", the largest of {quantity(largest.bytes)}B" if largest is not None else ""
+    memory, limit = outcome.best.real.estimate.memory, outcome.goal.limit
+    what = "arguments" if memory.arguments > memory.peak / 2 else "temporaries"
+    by_title: dict[str, list[int]] = {}
+    for held in memory.held:
+        by_title.setdefault(_title(held, outcome), []).append(held.bytes)
+    most = sorted(by_title.items(), key=lambda item: -sum(item[1]))[:3]
+    named = ", ".join(
+        f"{quantity(sum(sizes))}B of {title}" + (f" ({len(sizes)} values)" if len(sizes) > 1 else "")
+        for title, sizes in most
+    )
     raise UserError(
-        f"no plan was found that fits into {quantity(goal.limit)}B: the least memory is {quantity(peak)}B, "
+        f"no plan was found that fits into {quantity(limit or 0)}B: the least memory is {quantity(memory.peak)}B, "
         f"{quantity(memory.arguments)}B of arguments and {quantity(memory.temporaries)}B of temporaries; most are "
-        f"{what}{named}"
+        f"{what}: {named}"
     )
 
 
-def _dimension_lines(model: Model) -> list[str]:
-    from passes.autoshard.search import candidates
+def _title(held: Held, outcome: Outcome) -> str:
+    """A value in memory by its argument, or by the op that made it."""
+    from passes.program import entry
 
+    if held.node is not None:
+        return str(held.node.name).removeprefix("stablehlo.")
+    graph = outcome.best.real.estimate.graph
+    return entry.arguments(entry.find_entry(graph.program))[graph.entry.arguments.index(held.value)].name
+
+
+def _dimension_lines(model: Model) -> list[str]:
     dimensions = model.dimensions
     axes: dict[int, list[str]] = {}
-    for colour, axis in candidates(model):
+    for colour, axis in model.actions:
         axes.setdefault(colour, []).append(model.mesh.axes[axis][0])
     factors: dict[int, int] = {}
     for use in dimensions.uses:
@@ -206,23 +232,25 @@ def _lines(outcome: Outcome, goal: Goal, seconds: float) -> list[str]:
             f"{quantity(e.memory.peak)}B", f"{quantity(e.memory.arguments)}B", mark,
         ])
     lines += align(cells)
-    lines += _certainty(outcome, goal)
+    lines += _certainty(outcome)
     lines += [f"preset:{name} does not fit the program: {reason}" for name, reason in outcome.refused.items()]
     return lines
 
 
-def _certainty(outcome: Outcome, goal: Goal) -> list[str]:
+def _certainty(outcome: Outcome) -> list[str]:
     from passes.autoshard.certificate import value_of
     from passes.cli.cost import duration, quantity
 
-    certificate = outcome.certificate
+    certificate, objective = outcome.certificate, outcome.goal.objective
     if certificate is None:
         return []
-    least = duration(certificate.bound) if goal.objective == "time" else f"{quantity(certificate.bound)}B"
-    gap = certificate.gap(value_of(goal, certificate.best.price))
+    least = duration(certificate.bound) if objective == "time" else f"{quantity(certificate.bound)}B"
+    takes = {"time": "takes less than", "bytes": "sends less than", "memory": "takes less memory than"}[objective]
+    within = f" within {quantity(outcome.goal.limit)}B" if outcome.goal.limit and objective != "memory" else ""
+    gap = certificate.gap(value_of(outcome.goal, certificate.best.price))
     said = "is optimal" if gap < 1e-6 else f"is within {gap:.1%} of optimal"
     return [
-        f"by the model, no plan takes less than {least}: the best one it knows {said} "
+        f"by the model, no plan{within} {takes} {least}: the best one it knows {said} "
         f"({certificate.nodes:,} beginnings of plans looked at)"
     ]
 
@@ -238,12 +266,13 @@ def _to_json(outcome: Outcome, goal: Goal, seconds: float) -> dict[str, Any]:
             "predicted": None if choice.price is None else {
                 "seconds": choice.price.seconds, "sent": choice.price.sent, "peak": choice.price.peak,
             },
-            "actions": describe(outcome.model, choice.plan) if choice.price is not None else [],
+            "actions": describe(outcome.model, choice.plan) if choice.price is not None else [], "rules": choice.rules,
         }
 
     return {
         "search_seconds": seconds, "considered": outcome.considered, "limit": goal.limit,
         "best": plan(outcome.best), "others": [plan(c) for c in outcome.others],
         "presets": [plan(c) for c in outcome.presets], "refused": outcome.refused,
+        "objective": outcome.goal.objective,
         "bound": None if outcome.certificate is None else outcome.certificate.bound,
     }

@@ -26,10 +26,9 @@ from passes.sharding.op_rule_table import Support, unknown
 from passes.sharding.op_rules import RULE, populate
 from passes.sharding.sharding_rule import decode, encode
 
-PIPELINE = (
-    "builtin.module(func.func("
-    "sdy-insert-explicit-reshards{enable-full-version=true},sdy-reshard-to-collectives))"
-)
+_INSERT = "sdy-insert-explicit-reshards{enable-full-version=true}"
+_RESHARDS = f"builtin.module(func.func({_INSERT}))"
+PIPELINE = f"builtin.module(func.func({_INSERT},sdy-reshard-to-collectives))"
 
 # What the rows can lower beyond local types.
 SUPPORT = Support(
@@ -64,12 +63,7 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
     Raises:
       UserError: an op cannot be planned even with everything about it replicated.
     """
-    rewrite_picks(find_entry(program), mesh, meshes)
-    populate(program, SUPPORT)
-    # Other functions are decompositions of composites, which are planned by themselves.
-    for op in operations(find_entry(program)):
-        _settle(op)
-    _choose(program, mesh, meshes)
+    _rule(program, mesh, meshes)
     replicated: dict[int, Replicated] = {}
     for _ in range(_ROUNDS):
         ruled = program.module
@@ -81,6 +75,25 @@ def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localiz
         _replicate(program, ruled, problems, replicated)
     op, reason = problems[0]
     raise localizer.error(op, f"{reason}, and no plan was found that avoids it")
+
+
+def with_reshards(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> ShardingMap:
+    """How every value of ``program``, which is propagated, lies once reshards are explicit; they stay reshards."""
+    _rule(program, mesh, meshes)
+    runner.run(program, _RESHARDS)
+    shardings = ShardingMap(mesh, meshes)
+    shardings.read_function(find_entry(program))
+    return shardings
+
+
+def _rule(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
+    """Gives each op the rule that it is planned by."""
+    rewrite_picks(find_entry(program), mesh, meshes)
+    populate(program, SUPPORT)
+    # Other functions are decompositions of composites, which are planned by themselves.
+    for op in operations(find_entry(program)):
+        _settle(op)
+    _choose(program, mesh, meshes)
 
 
 def _settle(op: Any) -> None:

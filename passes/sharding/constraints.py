@@ -6,6 +6,8 @@
 
   %0 = stablehlo.add %a, %b : tensor<8x4xf32>
   %1 = sdy.sharding_constraint %0 <@mesh, [{"data"}, {}]> : tensor<8x4xf32>
+
+A constraint on an operand stands in front of the op, which alone reads its result.
 """
 
 from __future__ import annotations
@@ -30,45 +32,58 @@ _GROUP = "sdy.sharding_group"
 
 @dataclass(frozen=True)
 class Constrained:
-    """A value and the entry that says how it lies."""
+    """A value and the entry that says how it lies; where ``reader`` is given, only where that op reads it."""
 
     value: Any
     entry: Constraint
+    reader: Any = None
 
 
 def choose(
     ops: Operations, entries: tuple[Constraint, ...], mesh: Mesh, allowed: Indivisible
 ) -> list[Constrained]:
-    """For each value that entries select the last of them.
+    """For each value that entries select the last of them, operands first.
 
     Raises:
       UserError: an entry selects nothing, or its value cannot lie as it says.
     """
-    chosen: dict[Any, Constraint] = {}
+    chosen: dict[tuple[Any, int | None], Constrained] = {}
     for entry in entries:
-        chosen.update(dict.fromkeys(ops.select(entry.selector, entry.where, entry.optional), entry))
-    for value, entry in chosen.items():
-        if (problem := layout.misfit(entry.layout, mesh, value.type, allowed.inside)) is not None:
-            op = value.owner
-            title = f"the result of '{op.name}' at {ops.program.where(op) or ops.program.source}"
-            raise UserError(f"{title} {problem}", entry.where)
-    return [Constrained(value, entry) for value, entry in chosen.items()]
+        operand = entry.selector.operand
+        for op in ops.select_ops(entry.selector, entry.where, entry.optional):
+            if operand is None:
+                value = op.results[entry.selector.result]
+                chosen[value, None] = Constrained(value, entry)
+            else:
+                chosen[op, operand] = Constrained(op.operands[operand], entry, op)
+    for item in chosen.values():
+        if (problem := layout.misfit(item.entry.layout, mesh, item.value.type, allowed.inside)) is not None:
+            op = item.reader or item.value.owner
+            noun = "the result" if item.reader is None else f"operand {item.entry.selector.operand}"
+            title = f"{noun} of '{op.name}' at {ops.program.where(op) or ops.program.source}"
+            raise UserError(f"{title} {problem}", item.entry.where)
+    # Those on operands first: what they read is the value as it lies.
+    return sorted(chosen.values(), key=lambda item: item.reader is None)
 
 
 def write(constrained: list[Constrained], mesh: Mesh, mesh_name: str) -> list[Any]:
-    """Puts a constraint behind each value; all that used the value uses the constraint's result.
+    """Puts a constraint behind each value, or in front of the op that reads it; what uses the value uses its result.
 
     Returns the constraints.
     """
     ir, made = _mlir.ir, []
     for item in constrained:
-        value, op = item.value, item.value.owner.operation
+        value = item.value
+        op = value.owner.operation if item.reader is None else item.reader
         attributes = {"sharding": layout.to_attr(item.entry.layout, mesh, mesh_name, value.type.rank)}
         new = ir.Operation.create(
             "sdy.sharding_constraint", [value.type], [value], attributes, loc=op.location, ip=ir.InsertionPoint(op)
         )
-        new.move_after(op)
-        value.replace_all_uses_except(new.results[0], [new])
+        if item.reader is not None:
+            op.operands[item.entry.selector.operand] = new.results[0]
+        else:
+            new.move_after(op)
+            value.replace_all_uses_except(new.results[0], [new])
         made.append(new)
     return made
 

@@ -39,7 +39,16 @@ class Operations:
         return [op for op in inside if any(isinstance(r.type, ranked) and r.type.rank for r in op.results)]
 
     def select(self, selector: OpSelector, where: Where | None, optional: bool = False) -> list[Any]:
-        """The values that ``selector`` selects.
+        """The results that ``selector`` selects.
+
+        Raises:
+          UserError: there are none, and that is not ``optional``.
+        """
+        ops = self.select_ops(selector, where, optional)
+        return [op.results[selector.result] for op in ops]
+
+    def select_ops(self, selector: OpSelector, where: Where | None, optional: bool = False) -> list[Any]:
+        """The operations whose result, or operand, ``selector`` selects.
 
         Raises:
           UserError: there are none, and that is not ``optional``.
@@ -53,15 +62,19 @@ class Operations:
                 raise UserError(f"{condition} selects none of the {len(found)} {said}; {self._existing(found, shows)}",
                                 where)
             found, said = kept, f"{said}{text}"
-        values = [op.results[selector.result] for op in found if selector.result < len(op.results)]
-        if not values:
-            raise UserError(f"there is no result {selector.result} in any of the {len(found)} {said}", where)
+        if selector.operand is None:
+            number, noun, having = selector.result, "result", [op for op in found if selector.result < len(op.results)]
+        else:
+            number, noun = selector.operand, "operand"
+            having = [op for op in found if selector.operand < len(op.operands)]
+        if not having:
+            raise UserError(f"there is no {noun} {number} in any of the {len(found)} {said}", where)
         if selector.nth is None:
-            return values
+            return having
         for n in selector.nth:
-            if n >= len(values):
-                raise UserError(f"there is no match {n}; {len(values)} results match, counted from 0", where)
-        return [values[n] for n in selector.nth]
+            if n >= len(having):
+                raise UserError(f"there is no match {n}; {len(having)} {noun}s match, counted from 0", where)
+        return [having[n] for n in selector.nth]
 
     def _conditions(self, selector: OpSelector) -> Iterable[_Condition]:
         """What must hold, cheap conditions first: how an error calls it, what it adds, the test, what there is."""

@@ -78,7 +78,7 @@ class Selector:
 
 @dataclass(frozen=True)
 class OpSelector:
-    """Which operation results an entry is about: those for which all that is set holds.
+    """Which operation results, or operands, an entry is about: those for which all that is set holds.
 
     Attributes:
       op: Pattern for the op's name; ``stablehlo.`` may be left out.
@@ -87,6 +87,7 @@ class OpSelector:
       composite, custom_call: Pattern for the composite's name or the custom call's target.
       nth: Positions, from 0, among what the rest selects.
       result: Which result of the op.
+      operand: Which operand of the op, in place of a result: how it lies where the op reads it.
     """
 
     op: str | None = None
@@ -97,6 +98,7 @@ class OpSelector:
     custom_call: str | None = None
     nth: tuple[int, ...] | None = None
     result: int = 0
+    operand: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Constraint:
-    """One ``[[constraints]]`` entry: how results of operations lie; otherwise as `Entry`."""
+    """One ``[[constraints]]`` entry: how results or operands of operations lie; otherwise as `Entry`."""
 
     selector: OpSelector
     layout: Layout

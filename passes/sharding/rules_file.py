@@ -51,6 +51,8 @@ _NAMES = ("match", "regex", "index")
 _LAYOUT = ("dims", "replicated", "unreduced", "optional", "about")
 _ENTRY = (*_NAMES, "type", "rank", *_LAYOUT)
 _OPS = ("op", "location", "type", "rank", "composite", "custom_call", "nth", "result")
+# What says which value of a selected op is meant, and selects none.
+_WHICH = ("result", "operand")
 _RULE = (
     "custom_call", "composite", "rule", "sizes", "reduction", "need_replication", "permutation", "blocked_propagation",
     "optional",
@@ -243,13 +245,15 @@ def _op_selector(table: Table) -> OpSelector:
     return OpSelector(
         op=table.text("op"), location=table.text("location"), type=table.text("type"), rank=table.number("rank"),
         composite=table.text("composite"), custom_call=table.text("custom_call"), nth=table.positions("nth"),
-        result=table.number("result") or 0,
+        result=table.number("result") or 0, operand=table.number("operand"),
     )
 
 
 def _constraint(table: Table, mesh: Mesh) -> Constraint:
-    table.check_keys((*_OPS, *_LAYOUT))
-    first = next((key for key in _OPS if key in table and key != "result"), None)
+    table.check_keys((*_OPS, "operand", *_LAYOUT))
+    if "result" in table and "operand" in table:
+        table.fail(f"{table.title} is about a result or about an operand, not both", "operand")
+    first = next((key for key in _OPS if key in table and key not in _WHICH), None)
     if first is None:
         table.fail(f"{table.title} selects nothing; give it one or more of {', '.join(_OPS)}", "dims")
     where, about = table.where(first), table.text("about") or ""

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from passes.autoshard.autoshard import prepare, text_of
-from passes.autoshard.model import Model, Plan
+from passes.autoshard.model import Model
+from passes.autoshard.plans import Plan
 from passes.autoshard.search import Found
 from passes.cost import device
 from passes.cost.program_cost import ProgramCost, cost

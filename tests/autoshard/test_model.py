@@ -63,15 +63,6 @@ def test_an_action_is_heard_after_its_rivals_before_it() -> None:
     assert found.model.priorities(up, stored) == (1, 0)
 
 
-def test_a_dimension_whose_actions_need_different_rounds_is_in_doubt() -> None:
-    found = example("decoder/train_step")
-    assert not found.model.in_doubt(found.plan(BATCH, "x.0 model", "x.2 data", "x.2 model"))
-    # The hidden dimension is to wait for the batch over data, and the batch is to wait for it over model.
-    assert found.model.in_doubt(found.plan(BATCH, "x.2 data", "x.2 model", "x.0 model"))
-    # Where the hidden dimension of the MLP has data, the batch would have model alone, its minor axis.
-    assert found.model.in_doubt(found.plan("params['mlp']['up'].1 data", BATCH, "x.0 model"))
-
-
 ADDED = """
 func.func @main(%x: tensor<8x64xf32>, %a: tensor<64x16xf32>, %b: tensor<64x16xf32>) -> tensor<8x16xf32> {
   %0 = stablehlo.dot %x, %a : (tensor<8x64xf32>, tensor<64x16xf32>) -> tensor<8x16xf32>

@@ -46,6 +46,20 @@ def test_json_has_the_same(shlo: Callable[..., Any], tmp_path: Path) -> None:
     assert data["best"]["actions"] and all(" splits size " in action for action in data["best"]["actions"])
 
 
+def test_alternatives_are_listed_and_written_beside_the_best(shlo: Callable[..., Any], tmp_path: Path) -> None:
+    rules, again = tmp_path / "plan.toml", tmp_path / "again.mlir"
+    result = shlo(
+        "autoshard", STEP, *MESH, "--memory", "1e6", "--alternatives", "2", "--lower", "1", "--no-presets", "--json",
+        "--rules-out", rules, "-o", tmp_path / "o.mlir",
+    )
+    assert result.code == 0, result.err
+    data = json.loads(result.err)
+    [other] = data["others"]
+    assert other["rules"] == (tmp_path / "plan.2.toml").read_text()
+    assert data["best"]["rules"] == rules.read_text() != other["rules"]
+    assert shlo("shard", STEP, "--rules", tmp_path / "plan.2.toml", "-o", again).code == 0
+
+
 def test_dimensions_are_shown_by_name(shlo: Callable[..., Any]) -> None:
     result = shlo("autoshard", STEP, *MESH, "--show-dimensions")
     head, *rows = result.out.splitlines()
@@ -60,7 +74,8 @@ def test_a_limit_that_nothing_meets_is_told_with_the_least_there_is(shlo: Callab
     assert result.code == 1
     last = result.err.splitlines()[-1]
     assert "no plan was found that fits into 100 kB: the least memory is " in last
-    assert "temporaries; most are " in last
+    assert "temporaries; most are temporaries: " in last
+    assert "by the model, no plan takes less memory than " in result.err
     assert not out.exists()
 
 
@@ -68,7 +83,7 @@ def test_a_certificate_says_how_far_from_optimal_the_plan_can_be(shlo: Callable[
     arguments = (STEP, *MESH, "--certify", "1", "--lower", "1", "--no-presets", "-o", tmp_path / "o.mlir")
     result = shlo("autoshard", *arguments)
     assert result.code == 0
-    [said] = [line for line in result.err.splitlines() if line.startswith("by the model, no plan takes less than ")]
+    [said] = [line for line in result.err.splitlines() if line.startswith("by the model, no plan within 16.0 GB ")]
     assert "of optimal" in said or "is optimal" in said
     assert json.loads(shlo("autoshard", *arguments, "--json").err)["bound"] > 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from passes.errors import UserError
@@ -102,6 +104,27 @@ def test_partition_refuses_what_is_unreduced(rules: str) -> None:
         partition(program)
 
 
+def test_an_operand_lies_otherwise_for_its_reader_alone() -> None:
+    text = to_text(annotated("""
+[[constraints]]
+op = "add"
+nth = 0
+dims = ["data", ""]
+[[constraints]]
+op = "dot_general"
+operand = 1
+dims = ["", "model"]
+[[constraints]]
+op = "add"
+operand = 0
+nth = 1
+dims = ["model", ""]""").module)
+    [read] = re.findall(r"(%\d+) = sdy.sharding_constraint %arg1 ", text)
+    assert re.search(rf"stablehlo.dot_general %\d+, {read},", text)
+    [second] = re.findall(r"(%\d+) = sdy.sharding_constraint %\d+ <@mesh, \[\{\"model\"\}", text)
+    assert f"stablehlo.add {second}, %arg0" in text
+
+
 def test_the_users_of_a_value_use_the_constraint() -> None:
     text = to_text(annotated('[[constraints]]\ncomposite = "my.norm"\ndims = ["data", ""]').module)
     name = text.partition(" = sdy.sharding_constraint")[0].rpartition("%")[2]
@@ -129,6 +152,10 @@ def test_the_users_of_a_value_use_the_constraint() -> None:
          'custom_call "x" selects none of the 8 operations; there are none', 3),
         ('[[constraints]]\nop = "add"\nnth = 2\ndims = []', "there is no match 2; 2 results match, counted from 0", 3),
         ('[[constraints]]\nop = "add"\nresult = 1\ndims = []', "there is no result 1 in any of the 2 operations", 3),
+        ('[[constraints]]\nop = "add"\noperand = 2\ndims = []', "there is no operand 2 in any of the 2 operations", 3),
+        ('[[constraints]]\nop = "add"\noperand = 0\nresult = 0\ndims = []', "about a result or about an operand", 4),
+        ('[[constraints]]\nop = "add"\noperand = 1\ndims = [""]',
+         "operand 1 of 'stablehlo.add' at /home/me/model.py:10:3 has shape 8x4, that is 2 dimensions, but", 3),
         ('[[constraints]]\nop = "add"\ndims = [""]',
          "the result of 'stablehlo.add' at /home/me/model.py:10:3 has shape 8x4, that is 2 dimensions, but", 3),
         ('[[constraints]]\nop = "add"\ndims = ["", ["data", "model"]]', "does not divide by the 8 shards", 3),
