@@ -64,11 +64,13 @@ PRESETS = ("megatron", "megatron_fsdp", "fsdp", "expert_parallel")
 NAMED = ("decoder/", "gpt/", "moe/", "scan_layers/")
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
-    """Name -> file, smallest first."""
+    """Name -> file, smallest first; those with convolutions, which take minutes each in double precision, last."""
     found = [*(ROOT / "examples").glob("*/*.mlir"), *CORPUS.glob("*.mlir")]
     names = {f"{path.parent.name}/{path.stem}": path for path in found}
-    return dict(sorted(names.items(), key=lambda item: item[1].stat().st_size))
+    slow = {name for name, path in names.items() if "stablehlo.convolution" in path.read_text()}
+    return dict(sorted(names.items(), key=lambda item: (item[0] in slow, item[1].stat().st_size)))
 
 
 def cases(large: bool, compiled: bool) -> Iterator[list[Case]]:
