@@ -102,7 +102,7 @@ class Model:
         self._layouts: dict[tuple[int, Plan], Layout] = {}
         self._splits: dict[tuple[int, Plan], Split] = {}
         self._shares: list[dict[Plan, Share]] = [{} for _ in self.parts]
-        self._moves: dict[tuple[int, Plan], tuple[float, float, float]] = {}
+        self._moves: dict[tuple[int, Plan], tuple[float, float, float, float]] = {}
 
     @property
     def dimensions(self) -> Dimensions:
@@ -207,11 +207,11 @@ class Model:
             moved += ops.times * split.sent
         for number in part.readers:
             readers = self.classes.readers[number]
-            seconds, size, gathered = self._reading(number, readers, own)
+            seconds, size, gathered, arranged = self._reading(number, readers, own)
             communication += readers.times * seconds
             moved += readers.times * size
             if gathered:
-                alive += gathered * self.occupancy.copies[number]
+                alive += gathered * self.occupancy.copies[number] + arranged * self.occupancy.arriving[number]
         for k in part.values:
             size = self.classes.values[k].bytes / parts(self.axis_sizes, self.layout(k, own))
             arguments += size * self.occupancy.arguments[k]
@@ -246,20 +246,27 @@ class Model:
         """Seconds of one run of an op that is not split."""
         return max(ops.flops / self.device.rate(ops.element), ops.traffic / self.device.memory_bandwidth)
 
-    def _reading(self, number: int, readers: Readers, plan: Plan) -> tuple[float, float, float]:
-        """Seconds and bytes sent of moving a value to where its readers want it, and the bytes of its copies."""
+    def _reading(self, number: int, readers: Readers, plan: Plan) -> tuple[float, float, float, float]:
+        """What moving a value to where its readers want it takes.
+
+        Returns:
+          Seconds; bytes sent; bytes of the copies; bytes in which parts of the largest copy are put beside each other.
+        """
         own = about(plan, readers.colours)
         key = (number, own)
         if key not in self._moves:
             lies, whole = self.layout(readers.values, plan), self.classes.values[readers.values].bytes
             layouts = {self.split(op, own).wanted[position] for op, position in readers.wants} - {lies}
-            seconds = size = extra = 0.0
+            seconds = size = extra = arranged = 0.0
             for layout in sorted(layouts):
                 more, bytes = self._mover.move(whole, lies, layout)
                 seconds, size = seconds + more, size + bytes
                 if more:
-                    extra += whole / parts(self.axis_sizes, layout)
-            self._moves[key] = seconds, size, extra
+                    copy = whole / parts(self.axis_sizes, layout)
+                    extra += copy
+                    if any(set(before) - set(after) for before, after in zip(lies[1:], layout[1:], strict=True)):
+                        arranged = max(arranged, copy)
+            self._moves[key] = seconds, size, extra, arranged
         return self._moves[key]
 
 

@@ -20,6 +20,7 @@ class Occupancy:
     Attributes:
       alive: For each class of values that is ever alive, how many are at each moment.
       copies: For each class of readers, how many copies are there, if copies have to be made.
+      arriving: For each class of readers, how many of its copies are made just then.
       arguments: How many arguments are of each class of values.
     """
 
@@ -40,11 +41,13 @@ class Occupancy:
             int(k): row.astype(np.float64) for k, row in zip(numbers, counts[:, moments], strict=True)
         }
         self.copies: list[NDArray[np.float64]] = []
+        self.arriving: list[NDArray[np.float64]] = []
         for readers in classes.readers:
             firsts, lasts = np.array(readers.spans).T
             # How many began by then, without those that had ended.
             there = (firsts[:, None] <= moments).sum(axis=0) - (lasts[:, None] < moments).sum(axis=0)
             self.copies.append(there.astype(np.float64))
+            self.arriving.append((firsts[:, None] == moments).sum(axis=0).astype(np.float64))
         self.moments = len(moments)
         self.arguments = Counter(classes.of_value[v] for v in graph.entry.arguments)
 
