@@ -7,9 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from passes.cli.common import whole_number
-from passes.errors import UserError
+from passes.errors import UserError, Where
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from passes.execute.executor import Executor
     from passes.partition.side_table import SideTable
     from passes.program.read import Program
@@ -58,6 +60,21 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
         "execute the result and compare it with the program before; on a mismatch nothing is written"
     ))
     add_execution(group, timed="")
+
+
+def read_side_table(path: Path) -> SideTable:
+    """The side table in the file ``path``.
+
+    Raises:
+      UserError: it cannot be read, or is none.
+    """
+    from passes.partition.side_table import SideTable
+
+    try:
+        return SideTable.from_json(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read the side table: {reason}", Where(str(path))) from None
 
 
 def copy_of(program: Program) -> Program:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from passes.cli.common import add_entry, add_input, check_output, read_input
-from passes.cli.execution import add_execution, executable, make_executor
+from passes.cli.execution import add_execution, executable, make_executor, read_side_table
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input(parser)
     add_entry(parser)
     add_execution(parser)
+    parser.add_argument("--side-table", metavar="FILE.json", help=(
+        "the program is a per-device one that this table describes: inputs and results are global, every virtual "
+        "device runs its part"
+    ))
     parser.add_argument("--save", metavar="FILE.npz", help="write the results there, under their names")
     parser.add_argument("--save-intermediates", metavar="DIR", help=(
         "run op by op and keep every value in DIR; what is there already is not computed again"
@@ -38,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.save or "-")
     program = executable(read_input(args))
     executor = make_executor(args)
+    if args.side_table is not None:
+        return _per_device(args, program, executor)
     given = inputs.make(program, args.inputs, args.seed, entry=args.entry)
     if args.save_intermediates is not None:
         arrays, how = _op_by_op(args, program, given.arrays, executor)
@@ -46,11 +52,36 @@ def run(args: argparse.Namespace) -> int:
     else:
         arrays = executor.run_global(program, given.arrays, entry=args.entry)
         how = f"executed on {executor.place(program)}"
-    names = [v.name for v in results(find_entry(program, args.entry))]
+    _show(args, [v.name for v in results(find_entry(program, args.entry))], arrays, f"{how}, {given.description}")
+    return EXIT_OK
+
+
+def _show(args: argparse.Namespace, names: list[str], arrays: list[np.ndarray], how: str) -> None:
     print(table(names, arrays))
-    print(f"{how}, {given.description}")
+    print(how)
     if args.save:
         _save(args.save, names, arrays)
+
+
+def _per_device(args: argparse.Namespace, program: Program, executor: Executor) -> int:
+    """Runs a program of which every device runs a part, on global inputs."""
+    from pathlib import Path
+
+    from passes.execute import inputs
+    from passes.execute.arrays import TensorType
+    from passes.execute.verify import check_per_device, gathered, spread
+
+    if args.save_intermediates is not None or args.match is not None:
+        raise UserError("--save-intermediates keeps global values; it does not go with --side-table")
+    described = read_side_table(Path(args.side_table))
+    check_per_device(program, described, args.entry)
+    types = [TensorType(entry.global_shape, entry.dtype) for entry in described.arguments]
+    given = inputs.make(program, args.inputs, args.seed, entry=args.entry, types=types)
+    count = described.mesh.device_count
+    shards = executor.run_per_device(program, spread(given.arrays, described), count, entry=args.entry)
+    arrays = [gathered(each, entry) for each, entry in zip(shards, described.results, strict=True)]
+    how = f"executed on {count} virtual devices ({executor.title}), {given.description}"
+    _show(args, [entry.name for entry in described.results], arrays, how)
     return EXIT_OK
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from passes.cli.common import add_entry, whole_number
-from passes.cli.execution import add_execution, executable, make_executor
-from passes.errors import EXIT_MISMATCH, EXIT_OK, UserError, Where
+from passes.cli.execution import add_execution, executable, make_executor, read_side_table
+from passes.errors import EXIT_MISMATCH, EXIT_OK, UserError
 
 if TYPE_CHECKING:
     from passes.partition.side_table import SideTable
@@ -84,8 +84,6 @@ def _structure(args: argparse.Namespace) -> int:
 
 
 def _side_table(args: argparse.Namespace) -> SideTable | None:
-    from passes.partition.side_table import SideTable
-
     if args.side_table is not None:
         if args.xla_partition:
             raise UserError("--xla-partition wants a global program B; a side table says that B is per-device")
@@ -94,8 +92,4 @@ def _side_table(args: argparse.Namespace) -> SideTable | None:
         path = Path(args.transformed).with_suffix(".side.json")
         if args.xla_partition or args.transformed == "-" or not path.is_file():
             return None
-    try:
-        return SideTable.from_json(path.read_text(), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read the side table: {reason}", Where(str(path))) from None
+    return read_side_table(path)

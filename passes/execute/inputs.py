@@ -45,17 +45,30 @@ class Inputs:
     description: str
 
 
-def make(program: Program, kind: str = "normal", seed: int = 0, *, entry: str | None = None) -> Inputs:
+def make(
+    program: Program,
+    kind: str = "normal",
+    seed: int = 0,
+    *,
+    entry: str | None = None,
+    types: list[TensorType] | None = None,
+) -> Inputs:
     """Inputs of ``kind`` (a key of `KINDS`), or those in a ``.npz`` or ``.npy`` file.
+
+    Args:
+      types: What to make for the first arguments of a per-device ``program``, of whose arguments the devices get parts;
+        by default inputs have the types of all arguments.
 
     Raises:
       UserError: ``kind`` is neither a kind nor such a file; the file does not fit the signature; an argument has a type
-        that cannot be executed.
+        that cannot be executed; exact inputs are asked for with ``types``.
     """
+    if kind == "exact" and types is not None:
+        raise UserError("exact inputs follow the sums of one device; give a per-device program another kind, or a file")
+    types = types if types is not None else signature(program, entry)[0]
     if kind not in KINDS:
-        return Inputs(load(program, kind, entry=entry), f"inputs from {kind}")
-    types, _ = signature(program, entry)
-    domains = argument_domains(program, entry)
+        return Inputs(load(program, kind, types, entry=entry), f"inputs from {kind}")
+    domains = argument_domains(program, entry)[: len(types)]
     chosen = grids(program, types, domains, entry) if kind == "exact" else [Grid(1)] * len(types)
     arrays = [
         _generate(type, kind, domain, grid, np.random.default_rng([seed, index]))
@@ -138,9 +151,9 @@ def _integer_specials(dtype: np.dtype[Any]) -> list[Any]:
     return [dtype.type(int(info.min)), dtype.type(int(info.max)), dtype.type(0)]
 
 
-def load(program: Program, path: str, *, entry: str | None = None) -> list[np.ndarray]:
-    """Inputs from ``path``: ``.npz`` with an array per argument (under its name, ``argN`` or ``N``), or ``.npy`` for
-    the only argument.
+def load(program: Program, path: str, types: list[TensorType], *, entry: str | None = None) -> list[np.ndarray]:
+    """Inputs of ``types`` from ``path``: a ``.npz`` file with an array per argument (under its name, ``argN`` or
+    ``N``), or a ``.npy`` file for the only argument.
 
     Raises:
       UserError: the file is missing, damaged, lacks an argument, or holds an array of another shape or type.
@@ -148,8 +161,7 @@ def load(program: Program, path: str, *, entry: str | None = None) -> list[np.nd
     if not path.endswith((".npz", ".npy")):
         raise UserError(f"'{path}' is no kind of inputs; choose {', '.join(KINDS)}, or give a .npz or .npy file")
     arrays = _read(path)
-    types, _ = signature(program, entry)
-    values = arguments(find_entry(program, entry))
+    values = arguments(find_entry(program, entry))[: len(types)]
     return [_pick(path, arrays, v, t) for v, t in zip(values, types, strict=True)]
 
 

@@ -20,7 +20,7 @@ from passes.execute.arrays import TensorType, dtype_of, most_visible, same_bits
 from passes.execute.compare import BIT_EQUAL, CLOSE, Comparison, Level, Tolerance, compare
 from passes.execute.distance import Figures
 from passes.execute.exactness import rounds_nowhere
-from passes.execute.executor import Executor, signature
+from passes.execute.executor import Executor, Shards, signature
 from passes.execute.inputs import Inputs
 from passes.execute.noise import computed_in, rounding_noise
 from passes.execute.prepare import annotated_devices
@@ -169,10 +169,8 @@ def _check_devices(needed: int, given: int | None, mesh: Mesh | None = None) -> 
 
 
 def _per_device(run: _Run, table: SideTable) -> Report:
-    shards = [shards_of(array, entry) for array, entry in zip(run.inputs.arrays, table.arguments, strict=True)]
-    shards += [parts_of(constant) for constant in table.constants]
     count = table.mesh.device_count
-    got = run.executor.run_per_device(run.transformed, shards, count, entry=run.entry)
+    got = run.executor.run_per_device(run.transformed, spread(run.inputs.arrays, table), count, entry=run.entry)
 
     level = _spread_level(run)
 
@@ -188,18 +186,29 @@ def check_table(
 ) -> None:
     """Checks that the table fits both programs, so that a wrong file is an error about the file."""
     _check_devices(table.mesh.device_count, devices, table.mesh)
+    _check_signature(original, table, "global_shape", (), entry)
+    check_per_device(transformed, table, entry)
+
+
+def check_per_device(program: Program, table: SideTable, entry: str | None) -> None:
+    """Checks that the table fits the per-device ``program``."""
     if sorted(table.mesh.devices) != list(range(table.mesh.device_count)):
         raise UserError(f"the side table's mesh numbers its devices {list(table.mesh.devices)}; expected 0, 1, 2, ...")
-    for program, shape in ((original, "global_shape"), (transformed, "local_shape")):
-        for role, types, entries in zip(
-            ("argument", "result"), signature(program, entry), (table.arguments, table.results), strict=True
-        ):
-            described = [TensorType(getattr(e, shape), e.dtype) for e in entries]
-            if program is transformed and role == "argument":
-                described += [TensorType(c.local_shape, c.dtype) for c in table.constants]
-            if types != described:
-                reason = _unlike(role, types, described)
-                raise program.error(f"the side table does not belong to this program: {reason}")
+    _check_signature(program, table, "local_shape", table.constants, entry)
+
+
+def _check_signature(
+    program: Program, table: SideTable, shape: str, constants: tuple[DeviceConstant, ...], entry: str | None
+) -> None:
+    for role, types, entries in zip(
+        ("argument", "result"), signature(program, entry), (table.arguments, table.results), strict=True
+    ):
+        described = [TensorType(getattr(e, shape), e.dtype) for e in entries]
+        if role == "argument":
+            described += [TensorType(c.local_shape, c.dtype) for c in constants]
+        if types != described:
+            reason = _unlike(role, types, described)
+            raise program.error(f"the side table does not belong to this program: {reason}")
 
 
 def _unlike(role: str, types: list[TensorType], described: list[TensorType]) -> str:
@@ -212,6 +221,18 @@ def _unlike(role: str, types: list[TensorType], described: list[TensorType]) -> 
 def cut(array: np.ndarray, sharding: Sharding) -> list[np.ndarray]:
     """The shards of a global array, by device 0, 1, ..."""
     return [array[sharding.slices(device, array.shape)] for device in range(sharding.mesh.device_count)]
+
+
+def spread(arrays: Sequence[np.ndarray], table: SideTable) -> Shards:
+    """What each device gets: its shards of the global arguments ``arrays``, and its parts of the constants."""
+    shards = [shards_of(array, entry) for array, entry in zip(arrays, table.arguments, strict=True)]
+    return [*shards, *map(parts_of, table.constants)]
+
+
+def gathered(shards: list[np.ndarray], entry: Entry) -> np.ndarray:
+    """The global result, without padding, that the devices hold ``shards`` of."""
+    padded = assemble(shards, entry.sharding, entry.divided_shape)
+    return padded[tuple(slice(0, size) for size in entry.global_shape)]
 
 
 def shards_of(array: np.ndarray, entry: Entry) -> list[np.ndarray]:
@@ -255,8 +276,7 @@ def _compare_shards(
 
     Padding is taken off the shards; a device may hold nothing else.
     """
-    shape = entry.divided_shape
-    whole = assemble(shards, entry.sharding, shape)[tuple(slice(0, size) for size in expected.shape)]
+    shape, whole = entry.divided_shape, gathered(shards, entry)
     found = claim(entry.name, expected, whole)
     if not found.ok:
         return replace(found, device=_holder(entry, found, shape))

@@ -278,6 +278,7 @@ _SUMS = {
     "stablehlo.multiply": _scaled,
     "stablehlo.divide": _scaled,
 }
+LINEAR = frozenset(_SUMS)
 # Those that take operands of any shape.
 _PLAIN = frozenset({"stablehlo.add", "stablehlo.subtract"})
 _PRODUCTS = frozenset({"stablehlo.multiply", "stablehlo.divide"})

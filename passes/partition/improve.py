@@ -12,6 +12,7 @@ from passes.partition.cancel_moves import CancelMoves
 from passes.partition.combine_collectives import CombineCollectives
 from passes.partition.delay_reductions import DelayReductions
 from passes.partition.hoist_gathers import HoistGathers
+from passes.partition.meetings import may_meet
 from passes.partition.merge_collectives import MergeCollectives
 from passes.partition.outline import Flat, Keep, Outliner
 from passes.partition.summary import volume
@@ -43,8 +44,13 @@ _UNVERIFIED = RunOptions(verify_each=False)
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A finished module: what it sends, which composites are flat in it, what the passes over collectives did."""
+    """A finished module: what it sends, which composites are flat in it, what the passes over collectives did.
 
+    Attributes:
+      may_meet: Whether its collectives might have become fewer in one function.
+    """
+
+    may_meet: bool
     volume: tuple[float, int]
     module: Any
     flat: tuple[Flat, ...]
@@ -57,14 +63,14 @@ def improve(
     """Brings functions and composites back and makes less of the collectives.
 
     What passes over collectives find is in one function. So functions that talk stay inlined, or all do, if that is the
-    way to move less data.
+    way to move less data; neither is tried where nothing can come of it.
 
     Returns:
       The composites that are left flat, and what was done about collectives (`Report.changes`).
     """
     spare = _copy(program.module) if outliner.has_calls and communication else None
     best = _attempt(program, outliner, Keep.ALL, communication)
-    others = outliner.alternatives() if spare is not None and best.volume > (0, 0) else []
+    others = outliner.alternatives(best.may_meet) if spare is not None and best.volume > (0, 0) else []
     for keep in others:
         program.module = spare if keep is others[-1] else _copy(spare)
         # Of those that move no less, the first one keeps most functions.
@@ -75,8 +81,11 @@ def improve(
 
 def _attempt(program: Program, outliner: Outliner, keep: Keep, communication: Communication | None) -> _Attempt:
     flat = outliner.outline(keep)
+    # Others gather and combine what has nothing to do with each other.
+    everywhere = communication is not None and (communication.hoist or communication.combine > 0)
+    meet = keep is Keep.ALL and communication is not None and (everywhere or may_meet(program.module))
     changes = _run(program, communication)
-    return _Attempt(volume(program.module), program.module, flat, changes)
+    return _Attempt(meet, volume(program.module), program.module, flat, changes)
 
 
 def _copy(module: Any) -> Any:

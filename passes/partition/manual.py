@@ -136,7 +136,7 @@ def settle(program: Program) -> None:
         manual around it.
     """
     mesh = next((mesh for mesh in meshes(program.module).values() if mesh.axes), None)
-    if mesh is None:
+    if mesh is None or not named(program.module, _OBJECTIONS):
         return
     idle: dict[Any, None] = {}
     for op, place in _with_decompositions(program.module):
@@ -157,7 +157,7 @@ def _with_decompositions(module: Any) -> Iterator[tuple[Any, Any]]:
     A composite that stays whole stands for its decomposition, which is a function of its own, once for each composite.
     """
     ir = _mlir.ir
-    kept = [op for op in operations(module) if op.name == "stablehlo.composite"]
+    kept = named(module, {"stablehlo.composite"})
     bodies: dict[str, list[Any]] = {ir.FlatSymbolRefAttr(op.attributes["decomposition"]).value: [] for op in kept}
     for view in module.body.operations:
         function = view.operation

@@ -103,14 +103,14 @@ class Outliner:
         """Whether calls were flattened."""
         return any(site.op == CALL for site in self._known)
 
-    def alternatives(self) -> list[Keep]:
+    def alternatives(self, may_meet: bool) -> list[Keep]:
         """What else than all calls, which were outlined last, might be kept for the collectives to become fewer.
 
         Only what is in one function meets. So functions that talk are better inlined where what they move meets what
-        others do; those that do not talk, where it passes through them.
+        others do (``may_meet``); those that do not talk, where it passes through them.
         """
         talks = any(talk and talk not in _DEVICE for talk in self._talks.values())
-        return [Keep.LOCAL] * talks + [Keep.NONE] * self._passes
+        return [Keep.LOCAL] * (talks and may_meet) + [Keep.NONE] * self._passes
 
     def flatten(self, kept: frozenset[str]) -> None:
         """Turns every call and composite, if ``kept`` names the op, into a call between two barriers.

@@ -130,6 +130,8 @@ class Chooser:
     sizes: dict[Slot, int] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     _views: dict[Any, View] = field(default_factory=dict)
+    # Type and sharding -> the dimensions that do not divide.
+    _indivisible_of: dict[tuple[Any, Any], tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._results = [v.attributes.get("sdy.sharding") for v in entry.results(self.function)]
@@ -176,19 +178,33 @@ class Chooser:
                     yield from self._indivisible_in(region.blocks[0])
 
     def _indivisible_dims(self, value: Any) -> Iterator[Slot]:
-        for dim, size in enumerate(self._shape(value)):
-            if size % self.shards((value, dim)):
-                yield value, dim
+        for dim in self._dims(self._type(value), self._attr(value)):
+            yield value, dim
+
+    def _dims(self, type: Any, attr: Any) -> tuple[int, ...]:
+        """The dimensions of a value of ``type`` that do not divide if it lies as ``attr`` says."""
+        if (type, attr) not in self._indivisible_of:
+            sharding = self.shardings.parse(attr)
+            shape = type.shape if sharding is not None and isinstance(type, _mlir.ir.RankedTensorType) else ()
+            self._indivisible_of[type, attr] = tuple(
+                dim for dim, size in enumerate(shape) if sharding is not None and size % sharding.factor(dim)
+            )
+        return self._indivisible_of[type, attr]
+
+    def _type(self, value: Any) -> Any:
+        return self._return.operands[value[1]].type if isinstance(value, tuple) else value.type
+
+    def _attr(self, value: Any) -> Any:
+        return self._results[value[1]] if isinstance(value, tuple) else self.shardings.attr(value)
 
     def _shape(self, value: Any) -> tuple[int, ...]:
-        type = self._return.operands[value[1]].type if isinstance(value, tuple) else value.type
+        type = self._type(value)
         return tuple(type.shape) if isinstance(type, _mlir.ir.RankedTensorType) else ()
 
     def shards(self, slot: Slot) -> int:
         """Into how many shards the dimension is cut."""
         value, dim = slot
-        attr = self._results[value[1]] if isinstance(value, tuple) else self.shardings.attr(value)
-        sharding = self.shardings.parse(attr)
+        sharding = self.shardings.parse(self._attr(value))
         return 1 if sharding is None else sharding.factor(dim)
 
     def _is_moved(self, slot: Slot) -> bool:

@@ -222,7 +222,8 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
     """
     sdy, context = _mlir.sdy, _mlir.context()
     mesh_ops = [op.operation for op in module.body.operations if op.operation.name == "sdy.mesh"]
-    cuts = _sub_axis_cuts(module, {symbol_name(op): mesh_from_attr(op.attributes["mesh"]) for op in mesh_ops})
+    annotated = _annotated(module)
+    cuts = _sub_axis_cuts(annotated, {symbol_name(op): mesh_from_attr(op.attributes["mesh"]) for op in mesh_ops})
     primes = {}
     for op in mesh_ops:
         name = symbol_name(op)
@@ -235,8 +236,8 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
     if all(p.mesh == p.original and (p.original.axes or name == instead) for name, p in primes.items()):
         return primes
     rewriter = _Rewriter(primes, instead)
-    for op in operations(module):
-        _rewrite(op, rewriter, primes)
+    for op, keys in annotated:
+        _rewrite(op, keys, rewriter, primes)
     for op in mesh_ops:
         if symbol_name(op) != instead and not primes[symbol_name(op)].original.axes:
             del primes[symbol_name(op)]
@@ -244,12 +245,10 @@ def factor_axes(module: Any) -> dict[str, PrimeMesh]:
     return primes
 
 
-def _rewrite(op: Any, rewriter: _Rewriter, primes: dict[str, PrimeMesh]) -> None:
-    """Rewrites what ``op`` says of shardings; a constraint that says nothing then goes."""
+def _rewrite(op: Any, keys: list[str], rewriter: _Rewriter, primes: dict[str, PrimeMesh]) -> None:
+    """Rewrites what ``op`` says of shardings under ``keys``; a constraint that says nothing then goes."""
     attributes = op.attributes
-    for key in _sharding_attributes(op):
-        if key not in attributes:
-            continue
+    for key in keys:
         translated = rewriter.attribute(attributes[key])
         if translated is not None:
             attributes[key] = translated
@@ -274,8 +273,21 @@ def _manual_axes(attr: Any, primes: dict[str, PrimeMesh]) -> Any:
     return sdy.ManualAxesAttr.get([ir.StringAttr.get(n, context) for n in expanded], context=context)
 
 
-def _sub_axis_cuts(module: Any, meshes: dict[str, Mesh]) -> dict[str, dict[str, set[int]]]:
-    """The places at which sub-axes in ``module`` start and end, by mesh and axis."""
+def _annotated(module: Any) -> list[tuple[Any, list[str]]]:
+    """The ops of ``module`` that say something of shardings, with the attributes in which they do."""
+    found = []
+    for op in operations(module):
+        attributes = op.attributes
+        keys = [key for key in _sharding_attributes(op) if key in attributes]
+        if keys:
+            found.append((op, keys))
+    return found
+
+
+def _sub_axis_cuts(
+    annotated: list[tuple[Any, list[str]]], meshes: dict[str, Mesh]
+) -> dict[str, dict[str, set[int]]]:
+    """The places at which sub-axes in ``annotated`` ops start and end, by mesh and axis."""
     ir = _mlir.ir
     cuts: dict[str, dict[str, set[int]]] = {}
     seen: set[Any] = set()
@@ -307,11 +319,9 @@ def _sub_axis_cuts(module: Any, meshes: dict[str, Mesh]) -> dict[str, dict[str, 
             for named in attr:
                 visit(named.attr)
 
-    for op in operations(module):
-        attributes = op.attributes
-        for key in _sharding_attributes(op):
-            if key in attributes:
-                visit(attributes[key])
+    for op, keys in annotated:
+        for key in keys:
+            visit(op.attributes[key])
     return cuts
 
 

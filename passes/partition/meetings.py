@@ -1,0 +1,93 @@
+"""Tells whether collectives in functions of their own might become fewer if the functions were inlined.
+
+What the passes over collectives find is in one function, so a program is made a second time with the functions that
+talk inlined. That takes as long as the first time, and most of those functions keep what they do to themselves:
+
+  func.func private @_take(%table, %index) {
+    ...
+    %2 = stablehlo.select %inside, %1, %zero
+    %3 = "stablehlo.reduce_scatter"(%2)           // reads no argument, and no equal one stands elsewhere
+    %4 = stablehlo.select %valid, %3, %nan        // not linear: no sum over devices passes
+    return %4
+  }
+
+The answer may be yes where nothing comes of it, not the other way round.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from passes import _mlir
+from passes.partition.delay_reductions import LINEAR
+from passes.partition.summary import with_calls
+from passes.program import purity
+from passes.program.entry import is_private
+from passes.program.walk import operations
+
+# The collectives that the passes make fewer by what stands before and behind them; others only by equal ones.
+_COMBINED = frozenset(f"stablehlo.{name}" for name in ("all_gather", "all_reduce", "reduce_scatter"))
+_MEETING = _COMBINED | {"func.return", "stablehlo.dynamic_slice"}
+# How far equal ones are told apart by what they are computed from.
+_DEPTH = 4
+
+
+def may_meet(module: Any) -> bool:
+    """Whether a collective in a private function of ``module`` might meet another, or an equal one, outside of it."""
+    inside: dict[Any, list[Any]] = {}
+    for op, times in with_calls(module, purity.COLLECTIVES):
+        function = _function(op)
+        if is_private(function) and times > 1:
+            return True
+        inside.setdefault(function, []).append(op)
+    alike: dict[str, list[tuple[Any, Any]]] = {}
+    for function, ops in inside.items():
+        for op in ops:
+            alike.setdefault(op.name, []).append((function, op))
+    private = [function for function in inside if is_private(function)]
+    return any(_reaches_out(function) for function in private) or any(
+        _may_be_equal(op, other, _DEPTH)
+        for function in private for op in inside[function] for place, other in alike[op.name] if place != function
+    )
+
+
+def _function(op: Any) -> Any:
+    while op.name != "func.func":
+        op = op.parent.operation
+    return op
+
+
+def _reaches_out(function: Any) -> bool:
+    """Whether the passes might take a collective of ``function`` and one outside of it together.
+
+    They see through linear ops and slices; factors that come in as arguments may turn out to be constants.
+    """
+    reached = set(function.regions[0].blocks[0].arguments)
+    for op in operations(function):
+        name = op.name
+        found = not reached.isdisjoint(op.operands)
+        if found and name in _MEETING:
+            return True
+        if name in _COMBINED or (found and name in LINEAR):
+            reached.update(op.results)
+    return False
+
+
+def _may_be_equal(one: Any, other: Any, depth: int) -> bool:
+    """Whether ops of two functions might turn out to compute the same once arguments are what calls pass."""
+    if one.name != other.name or list(one.results.types) != list(other.results.types):
+        return False
+    if depth == 0:
+        return True
+    left, right = list(one.operands), list(other.operands)
+    orders = [right, right[::-1]] if len(right) == 2 else [right]
+    return len(left) == len(right) and any(
+        all(_may_be_the_same(a, b, depth - 1) for a, b in zip(left, order, strict=True)) for order in orders
+    )
+
+
+def _may_be_the_same(one: Any, other: Any, depth: int) -> bool:
+    makers = one.owner, other.owner
+    if any(isinstance(m, _mlir.ir.Block) or m.name in purity.CALLEE_ATTRIBUTES for m in makers):
+        return bool(one.type == other.type)
+    return _may_be_equal(makers[0].operation, makers[1].operation, depth)
