@@ -64,7 +64,8 @@ FIGURES = {
         "`moe-sparsify` on the mixture-of-experts modules of the corpus", "benchmarks/moe_corpus.py", False
     ),
     "autoshard": Figure("Plans chosen for published models", "benchmarks/autoshard_rows.py autoshard_models", False),
-    "matrix": Figure("Every op, every dimension split, executed", "benchmarks/partition_matrix.py --every 20", False),
+    "matrix": Figure("Every op, every dimension split, executed",
+                     "benchmarks/partition_matrix.py --processes 2 --seconds 3000", False),
     "sweep": Figure("Random annotations, executed", "benchmarks/partition_sweep.py --seconds 600", False),
     "corpus": Figure("The corpus partitioned and executed", "benchmarks/partition_corpus.py --seconds 3600", False),
 }

@@ -57,6 +57,22 @@ A scatter or dynamic_update_slice into a split dimension needs no communication:
 shard. Split updates are gathered, or the results reduced by the op's own region, whichever is fewer bytes; updates
 added to zeros (gradients of embeddings) are always reduced, for their sums meet others.
 """
+HELD = """\
+## What it is held to
+
+Each of these executes the per-device program on virtual devices and compares all results with those of the
+original (2026-11-26, commit 3f7a490 and before; the commands make the figures again):
+
+- `python benchmarks/partition_matrix.py`: each dimension of each operand and result of 193 programs split on
+  meshes of 2, 2x2, 2x4, 3x2 and 2x2x2, dividing or not, on inputs on which nothing rounds. 13,962 cells, all
+  bit-equal (4 but for the sign of a zero): 10,971 compute in parts and move nothing but sums, 2,798 move parts,
+  in 193 the op is replicated around.
+- `python benchmarks/partition_sweep.py`: random meshes of one to three axes of 2, 3 and 4, random shardings of
+  arguments, results and values in between. 2,564 cases of 193 op programs and 21 models, none differs, none
+  died, none was refused.
+- `python benchmarks/partition_corpus.py`: examples and corpus under three plans at least, `--large` those that
+  no machine here can run, which are checked for their structure instead.
+"""
 PADDING = """\
 ## Dimensions that do not divide
 
@@ -140,6 +156,8 @@ def lowering() -> str:
             *COLLECTIVES.splitlines(),
             "",
             *INDEXED.splitlines(),
+            "",
+            *HELD.splitlines(),
             "",
             "## Ops",
             "",
