@@ -165,9 +165,9 @@ def _look(model: Model, goal: Goal, certify_seconds: float) -> tuple[list[Found]
 
 
 def mesh_shapes(devices: int) -> list[Mesh]:
-    """The meshes of so many devices with one axis ``x``, or with ``x`` and ``y``."""
+    """The meshes of so many devices with one axis ``data``, or with ``data`` and ``model``, as presets call them."""
     sizes = [(a, devices // a) for a in range(2, devices // 2 + 1) if devices % a == 0]
-    return [Mesh((("x", devices),)), *[Mesh((("x", a), ("y", b))) for a, b in sizes]]
+    return [Mesh((("data", devices),)), *[Mesh((("data", a), ("model", b))) for a, b in sizes]]
 
 
 def ranked_meshes(

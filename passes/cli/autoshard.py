@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the mesh, major to minor: data=2,model=4 (default: the one that the program has)"
     ))
     parser.add_argument("--devices", type=whole_number, metavar="N", help=(
-        "choose the mesh too: N devices in one or two axes, x and y"
+        "choose the mesh too: N devices in one or two axes, data and model"
     ))
     parser.add_argument("--device", metavar="NAME", default="tpu_v5e", help=(
         "a preset (shlo cost --list-devices), or a .toml file with the figures of a device (default: tpu_v5e)"
@@ -233,7 +233,10 @@ def _lines(outcome: Outcome, goal: Goal, seconds: float) -> list[str]:
         ])
     lines += align(cells)
     lines += _certainty(outcome)
-    lines += [f"preset:{name} does not fit the program: {reason}" for name, reason in outcome.refused.items()]
+    together: dict[str, list[str]] = {}
+    for name, reason in outcome.refused.items():
+        together.setdefault(reason, []).append(f"preset:{name}")
+    lines += [f"not compared: {', '.join(names)}: {reason}" for reason, names in together.items()]
     return lines
 
 
