@@ -14,6 +14,7 @@ from passes.partition import rows
 from passes.partition.choices import CHOICES
 from passes.partition.exchanges import MOVES, keep_split
 from passes.partition.localize import Localizer, error_for
+from passes.partition.misfits import replicate_misfits
 from passes.partition.picks import rewrite_picks
 from passes.partition.shardings import ShardingMap
 from passes.partition.trace import number_of
@@ -37,7 +38,10 @@ SUPPORT = Support(
 )
 
 # What sets the rules of ops that may be lowered in several ways.
-_BY_COST = CHOICES | dict.fromkeys(MOVES, keep_split)
+_BY_COST = CHOICES | dict.fromkeys(MOVES, keep_split) | {"stablehlo.reshape": replicate_misfits}
+
+# Reshapes have the same rules whatever their cost, unless they join more dimensions than this.
+_JOINED = 2
 
 # Each round replicates the ops that the last one could not lower. Replicating an op can only hand its neighbours more
 # replicated operands, so two rounds suffice in practice; the bound turns a surprise into an error.
@@ -111,9 +115,9 @@ def _settle(op: Any) -> None:
 
 
 def _choose(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
-    """Fixes the rules of ops that may be lowered in several ways, by what they cost as the program is sharded."""
+    """Fixes the rules that follow from how the program is sharded: of ops that may be lowered in several ways."""
     function = find_entry(program)
-    wanted = [op for op in operations(function) if op.name in _BY_COST and RULE in op.attributes]
+    wanted = [op for op in operations(function) if op.name in _BY_COST and RULE in op.attributes and _has_choice(op)]
     if not wanted:
         return
     shardings = ShardingMap(mesh, meshes)
@@ -121,6 +125,13 @@ def _choose(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
     for op in wanted:
         rule, _ = decode(op.attributes[RULE])
         op.attributes[RULE] = encode(_BY_COST[op.name](shardings, op, rule))
+
+
+def _has_choice(op: Any) -> bool:
+    """Leaves out reshapes, of which there are many, that join or part no three dimensions."""
+    if op.name != "stablehlo.reshape":
+        return True
+    return bool(max(value.type.rank for value in (op.operands[0], op.results[0])) > _JOINED)
 
 
 def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[tuple[Any, str]]]:

@@ -42,6 +42,21 @@ func.func @main(%a: tensor<4x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"},
       : (tensor<4x8xf32>, tensor<f32>) -> tensor<8xf32>
   return %1, %0 : tensor<8xf32>, tensor<8xcomplex<f32>>
 }""",
+    # Shardy's planning died: the axes do not divide 3, 2 and 2 in their order.
+    "one dimension of three over axes that fit none": """
+sdy.mesh @mesh = <["x"=2, "y"=3]>
+func.func @main(%a: tensor<12xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x", "y"}]>})
+    -> (tensor<3x2x2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}, {}, {"x"}]>}) {
+  %0 = stablehlo.reshape %a : (tensor<12xf32>) -> tensor<3x2x2xf32>
+  return %0 : tensor<3x2x2xf32>
+}""",
+    "three dimensions made one over axes that fit none": """
+sdy.mesh @mesh = <["x"=2, "y"=5]>
+func.func @main(%a: tensor<5x2x2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"y"}, {"x"}, {}]>})
+    -> (tensor<20xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x", "y"}]>}) {
+  %0 = stablehlo.reshape %a : (tensor<5x2x2xf32>) -> tensor<20xf32>
+  return %0 : tensor<20xf32>
+}""",
     # The sizes of the new dimensions stayed global.
     "broadcast along a split dimension": """
 sdy.mesh @mesh = <["x"=2, "y"=3]>
