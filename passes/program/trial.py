@@ -9,12 +9,18 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING, Any
 
 from passes.errors import UserError, Where
+
+if TYPE_CHECKING:
+    from passes.program.read import Program
 
 # Parsing takes 4 us an op, so a module that takes longer than this is none.
 _SECONDS_PER_MEGABYTE = 2
 _SECONDS = 30
+# The process's exit code for a module that is not read again as it was written.
+_NOT_AGAIN = 3
 
 
 def require_survivable(data: bytes, source: str) -> None:
@@ -33,18 +39,52 @@ def require_survivable(data: bytes, source: str) -> None:
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise UserError(f"damaged MLIR bytecode: reading it ended the process by {name}", Where(source))
+    if done.returncode == _NOT_AGAIN:
+        raise UserError("damaged MLIR bytecode: what it holds cannot be written and read again", Where(source))
 
 
-def main() -> None:
-    """Reads a module from standard input and forgets it."""
+def main() -> int:
+    """Reads a module from standard input, looks at what it says, and forgets it."""
     from passes.program.read import parse
+    from passes.program.write import to_bytecode
 
     try:
-        parse(sys.stdin.buffer.read(), allow_unregistered=True)
+        program = parse(sys.stdin.buffer.read(), allow_unregistered=True)
     except UserError:
         # The reader proper says what is wrong; all that matters here is that it lived.
-        return
+        return 0
+    _look(program)
+    try:
+        # Worker processes get a module as bytecode.
+        parse(to_bytecode(program.module), allow_unregistered=True)
+    except UserError:
+        return _NOT_AGAIN
+    return 0
+
+
+def _look(program: Program) -> None:
+    """Asks for the names of places and for text: the bindings end the process where that is no UTF-8."""
+    from passes import _mlir
+    from passes.program.walk import operations
+
+    for op in operations(program.module):
+        _mlir.name_of(op.location)
+        _mlir.where_of(op.location)
+        for key in op.attributes:
+            _look_at(op.attributes[key], _mlir.ir)
+
+
+def _look_at(attr: Any, ir: Any) -> None:
+    if isinstance(attr, ir.StringAttr):
+        str(attr.value)
+    elif isinstance(attr, ir.ArrayAttr):
+        for item in attr:
+            _look_at(item, ir)
+    elif isinstance(attr, ir.DictAttr):
+        for named in attr:
+            str(named.name)
+            _look_at(named.attr, ir)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
