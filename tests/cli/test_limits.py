@@ -11,21 +11,10 @@ from typing import Any
 import pytest
 
 from passes.cli.limits import INSIDE, memory_size
+from tests.endless import ENDLESS
 
 Shlo = Callable[..., Any]
 
-ENDLESS = """
-  func.func @main(%x: tensor<f32>) -> tensor<f32> {
-    %r = stablehlo.while(%y = %x) : tensor<f32>
-    cond {
-      %c = stablehlo.compare EQ, %y, %y : (tensor<f32>, tensor<f32>) -> tensor<i1>
-      stablehlo.return %c : tensor<i1>
-    } do {
-      %s = stablehlo.sine %y : tensor<f32>
-      stablehlo.return %s : tensor<f32>
-    }
-    return %r : tensor<f32>
-  }"""
 LARGE = """
   func.func @main() -> tensor<2xf32> {
     %0 = stablehlo.iota dim = 0 : tensor<3000000000xf32>

@@ -10,6 +10,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.endless import ENDLESS
+
 Shlo = Callable[..., Any]
 
 PROGRAM = """
@@ -74,19 +76,7 @@ def test_what_cannot_be_run_is_one_line(shlo: Shlo, arguments: tuple[str, ...], 
 
 
 def test_a_dead_engine_is_exit_code_3(shlo: Shlo) -> None:
-    endless = """
-      func.func @main(%x: tensor<f32>) -> tensor<f32> {
-        %r = stablehlo.while(%y = %x) : tensor<f32>
-        cond {
-          %c = stablehlo.compare EQ, %y, %y : (tensor<f32>, tensor<f32>) -> tensor<i1>
-          stablehlo.return %c : tensor<i1>
-        } do {
-          %s = stablehlo.sine %y : tensor<f32>
-          stablehlo.return %s : tensor<f32>
-        }
-        return %r : tensor<f32>
-      }"""
-    result = shlo("run", "-", "--timeout=1", stdin=endless)
+    result = shlo("run", "-", "--timeout=1", stdin=ENDLESS)
     assert (result.code, result.out) == (3, "")
     assert result.err == "shlo: error: xla did not finish within 1 s\n"
 

@@ -18,6 +18,7 @@ from passes.execute import child
 from passes.execute.arrays import NUMPY_NAMES, TensorType, dtype_of, same_bits
 from passes.execute.executor import Executor
 from passes.program.read import Program, parse
+from tests.endless import ENDLESS
 
 ENGINES = ["xla", "interpreter"]
 # Types that XLA's CPU backend or the interpreter does not compute in.
@@ -27,21 +28,6 @@ LACKING = {"xla": set(), "interpreter": {"f4E2M1FN"}}
 @pytest.fixture(params=ENGINES)
 def executor(request: pytest.FixtureRequest) -> Executor:
     return Executor(request.param)
-
-
-ENDLESS = """
-  func.func @main(%x: tensor<f32>) -> tensor<f32> {
-    %r = stablehlo.while(%y = %x) : tensor<f32>
-    cond {
-      %c = stablehlo.compare EQ, %y, %y : (tensor<f32>, tensor<f32>) -> tensor<i1>
-      stablehlo.return %c : tensor<i1>
-    } do {
-      %one = stablehlo.constant dense<1.0> : tensor<f32>
-      %z = stablehlo.add %y, %one : tensor<f32>
-      stablehlo.return %z : tensor<f32>
-    }
-    return %r : tensor<f32>
-  }"""
 
 
 @pytest.mark.parametrize("element", NUMPY_NAMES)
