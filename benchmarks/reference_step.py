@@ -15,13 +15,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT)]
 
-import export
+import export  # noqa: E402
+
+from benchmarks.autoshard_models.parts import adam  # noqa: E402
 
 HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, HEAD, VOCABULARY = 1024, 2816, 16, 4, 64, 32000
 BATCH, SEQUENCE = 16, 512
-RATE, BETA1, BETA2, EPSILON = 1e-3, 0.9, 0.95, 1e-8
 
 
 def _weight(*dimensions: int) -> Any:
@@ -88,13 +90,7 @@ def train_step(
     params: dict[str, Any], first: dict[str, Any], second: dict[str, Any], tokens: jax.Array, targets: jax.Array
 ) -> Any:
     loss, gradients = jax.value_and_grad(_loss)(params, tokens, targets)
-    wide = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
-    first = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, first, wide)
-    second = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, second, wide)
-    params = jax.tree.map(
-        lambda p, m, v: (p.astype(jnp.float32) - RATE * m / (jnp.sqrt(v) + EPSILON)).astype(p.dtype),
-        params, first, second,
-    )
+    params, first, second = adam(params, first, second, gradients)
     return {"loss": loss, "params": params, "first": first, "second": second}
 
 

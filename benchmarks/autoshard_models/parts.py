@@ -50,17 +50,22 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.mean((y - target).astype(jnp.float32) ** 2)
 
 
+def adam(params: Params, mu: Params, nu: Params, gradients: Params) -> tuple[Params, Params, Params]:
+    """``params`` and their f32 moments after a step of Adam."""
+    wide = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
+    mu = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, mu, wide)
+    nu = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, nu, wide)
+    params = jax.tree.map(
+        lambda p, m, v: (p.astype(jnp.float32) - RATE * m / (jnp.sqrt(v) + EPSILON)).astype(p.dtype), params, mu, nu
+    )
+    return params, mu, nu
+
+
 def train_step(loss: Callable[..., jax.Array], params: Params, *inputs: tuple[str, Any]) -> export.Program:
     """One Adam step on ``loss(params, *inputs)``; ``inputs`` have the names that presets know."""
     def train_step(params: Params, mu: Params, nu: Params, *given: jax.Array) -> Params:
         value, gradients = jax.value_and_grad(loss)(params, *given)
-        wide = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
-        mu = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, mu, wide)
-        nu = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, nu, wide)
-        params = jax.tree.map(
-            lambda p, m, v: (p.astype(jnp.float32) - RATE * m / (jnp.sqrt(v) + EPSILON)).astype(p.dtype),
-            params, mu, nu,
-        )
+        params, mu, nu = adam(params, mu, nu, gradients)
         return {"loss": value, "params": params, "mu": mu, "nu": nu}
 
     # An export names its arguments after the function's parameters.
