@@ -14,8 +14,15 @@ from passes.partition.shardings import ShardingMap
 from passes.sharding.op_rule_table import unknown
 from passes.sharding.sharding_rule import Rule
 
+RESHAPE = "stablehlo.reshape"
+
 # With fewer dimensions in one Shardy exchanges the axes.
 _MANY = 3
+
+
+def joins_many(op: Any) -> bool:
+    """Whether a reshape, of which programs have many, has a rank at which `replicate_misfits` is worth asking."""
+    return bool(max(value.type.rank for value in (op.operands[0], op.results[0])) >= _MANY)
 
 
 def replicate_misfits(shardings: ShardingMap, op: Any, rule: Rule) -> Rule:

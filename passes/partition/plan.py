@@ -14,7 +14,7 @@ from passes.partition import rows
 from passes.partition.choices import CHOICES
 from passes.partition.exchanges import MOVES, keep_split
 from passes.partition.localize import Localizer, error_for
-from passes.partition.misfits import replicate_misfits
+from passes.partition.misfits import RESHAPE, joins_many, replicate_misfits
 from passes.partition.picks import rewrite_picks
 from passes.partition.shardings import ShardingMap
 from passes.partition.trace import number_of
@@ -37,11 +37,9 @@ SUPPORT = Support(
     complete_by_region=True,
 )
 
-# What sets the rules of ops that may be lowered in several ways.
-_BY_COST = CHOICES | dict.fromkeys(MOVES, keep_split) | {"stablehlo.reshape": replicate_misfits}
-
-# Reshapes have the same rules whatever their cost, unless they join more dimensions than this.
-_JOINED = 2
+# What sets the rules that depend on how operands and results lie: of ops that may be lowered in several ways, and of
+# those that Shardy cannot plan as they are.
+_BY_SHARDINGS = CHOICES | dict.fromkeys(MOVES, keep_split) | {RESHAPE: replicate_misfits}
 
 # Each round replicates the ops that the last one could not lower. Replicating an op can only hand its neighbours more
 # replicated operands, so two rounds suffice in practice; the bound turns a surprise into an error.
@@ -115,23 +113,19 @@ def _settle(op: Any) -> None:
 
 
 def _choose(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
-    """Fixes the rules that follow from how the program is sharded: of ops that may be lowered in several ways."""
+    """Fixes the rules that follow from how the program is sharded."""
     function = find_entry(program)
-    wanted = [op for op in operations(function) if op.name in _BY_COST and RULE in op.attributes and _has_choice(op)]
+    wanted = [
+        op for op in operations(function)
+        if op.name in _BY_SHARDINGS and RULE in op.attributes and (op.name != RESHAPE or joins_many(op))
+    ]
     if not wanted:
         return
     shardings = ShardingMap(mesh, meshes)
     shardings.read_around(wanted)
     for op in wanted:
         rule, _ = decode(op.attributes[RULE])
-        op.attributes[RULE] = encode(_BY_COST[op.name](shardings, op, rule))
-
-
-def _has_choice(op: Any) -> bool:
-    """Leaves out reshapes, of which there are many, that join or part no three dimensions."""
-    if op.name != "stablehlo.reshape":
-        return True
-    return bool(max(value.type.rank for value in (op.operands[0], op.results[0])) > _JOINED)
+        op.attributes[RULE] = encode(_BY_SHARDINGS[op.name](shardings, op, rule))
 
 
 def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[tuple[Any, str]]]:
