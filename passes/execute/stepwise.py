@@ -114,7 +114,7 @@ def inlined(program: Program, entry: str | None = None) -> Program:
     name = symbol_name(find_entry(program, entry))
     copy = read.parse(write.to_bytecode(program.module), program.source)
     # For the places of its ops in the text.
-    copy.format, copy.text = program.format, program.text
+    copy.text = program.text
     private = _mlir.ir.StringAttr.get("private", _mlir.context())
     for function in functions(copy.module):
         if symbol_name(function) != name:
@@ -238,7 +238,7 @@ def fragment(steps: Steps, some: Sequence[Step], wanted: Sequence[int], fed: Col
             module.operation.attributes[_name(key)] = steps.program.module.operation.attributes[_name(key)]
         _copy_symbols(steps, some, module)
         _write_main(steps, some, tuple(taken), wanted, fed, module)
-    return Fragment(Program(module, steps.program.source, "bytecode"), tuple(taken), tuple(wanted))
+    return Fragment(Program(module, steps.program.source), tuple(taken), tuple(wanted))
 
 
 def _name(key: Any) -> str:

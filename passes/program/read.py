@@ -35,19 +35,17 @@ _BRACES = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]')
 
 @dataclass
 class Program:
-    """A module with what is needed to talk about it: where it came from and in which form.
+    """A module with what is needed to talk about it: where it came from.
 
     Attributes:
       module: ``ir.Module``, verified.
       source: The file name for messages (``<stdin>`` for standard input).
-      format: What the bytes were.
       text: The source text, for showing lines in errors; ``None`` for binary formats.
       has_debug_info: Whether the input carried locations of its own (``loc(...)``), which are worth writing out again.
     """
 
     module: Any
     source: str
-    format: Format = "text"
     text: str | None = None
     has_debug_info: bool = False
 
@@ -88,17 +86,17 @@ class Program:
 
 
 def read_bytes(path: str) -> tuple[bytes, str]:
-    """The content of ``path`` (``-`` is standard input) and its name for messages.
+    """The content of ``path`` (``-`` is standard input) and its name for messages; of a binary module, its bytecode.
 
     Raises:
-      UserError: the file cannot be read, or is a binary module so damaged that parsing it would end the process.
+      UserError: the file cannot be read, or is a binary module that is damaged.
     """
     data, source = _read(path)
     if sniff(data) != "text":
         # Loaded only when there is need: it starts a process.
-        from passes.program.trial import require_survivable
+        from passes.program.trial import rewritten
 
-        require_survivable(data, source)
+        data = rewritten(data, source)
     return data, source
 
 
@@ -144,10 +142,10 @@ def parse(data: bytes | str, source: str = "-", *, allow_unregistered: bool = Fa
     context = _mlir.context()
     context.allow_unregistered_dialects = allow_unregistered
     if format != "text":
-        return Program(_parse_binary(data, format, source), source, format, has_debug_info=True)
+        return Program(_parse_binary(data, format, source), source, has_debug_info=True)
     text = _decode(data, source)
     _check_nesting(text, source)
-    program = Program(None, source, "text", "\n" * (first_line - 1) + text, "loc(" in text)
+    program = Program(None, source, "\n" * (first_line - 1) + text, "loc(" in text)
     with _mlir.collect_diagnostics() as diagnostics:
         try:
             # Leading newlines keep line numbers right for a part of a split file at no cost.

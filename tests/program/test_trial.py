@@ -56,7 +56,7 @@ def test_a_module_that_is_never_read_to_its_end_is_given_up(monkeypatch: pytest.
     monkeypatch.setattr(trial, "_SECONDS", 0)
     monkeypatch.setattr(trial, "_SECONDS_PER_MEGABYTE", 0)
     with pytest.raises(UserError, match="does not come to an end"):
-        trial.require_survivable(write.to_bytecode(read.parse(PROGRAM).module), "module.bc")
+        trial.rewritten(write.to_bytecode(read.parse(PROGRAM).module), "module.bc")
 
 
 def test_text_that_is_no_utf8_is_a_user_error(tmp_path: Path) -> None:
