@@ -218,8 +218,14 @@ OPTIMIZE = [
         ("what carries a sharding is replaced", "return not _OWN_ATTRIBUTES.issuperset(op.attributes)", "return False"),
         (
             "ops with regions are looked at once",
-            "            self._inside(op)\n            found = self._rewritten(op, name)",
-            "            self._inside(op)",
+            "            self._inside(op)\n            before = self._changes",
+            "            before = self._changes",
+        ),
+        ("ops above that are left a value are not looked at again", "self._left_to_one.append(value)", "pass"),
+        (
+            "a region is not swept again after its op changed in place",
+            "if found is not None or self._changes == before:",
+            "if True:",
         ),
     ),
 ]

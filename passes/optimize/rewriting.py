@@ -1,7 +1,8 @@
 """Applies rewrite rules to a module in one sweep from the first op to the last.
 
 An op is reached after all it uses, so its operands are in their final form already, and what a rule makes of it is
-looked at again at once. What becomes unused goes at once too, so that "nothing else uses it" means just that.
+looked at again at once. What becomes unused goes at once too, so that "nothing else uses it" means just that. Where a
+value is left to one op above, rules that wait for this are tried there, and if one applies all is swept again.
 """
 
 from __future__ import annotations
@@ -160,16 +161,33 @@ class Sweep:
         self._shaped: dict[Any, Any] = {}
         self._splats: dict[Any, float | int | bool | None] = {}
         self._created: list[Any] = []
+        self._changes = 0
+        # Values that lost a use to what is gone, and are left to one op.
+        self._left_to_one: list[Any] = []
         self._chances: dict[tuple[str, ...], tuple[Rule, ...]] = {}
 
-    def region(self, region: Any) -> None:
-        """Sweeps every block of ``region``."""
-        for block in region:
-            self._block(block)
+    def function(self, body: Any) -> None:
+        """Sweeps the region ``body`` of a function until there is nothing to do."""
+        self._region(body)
+        while self._look_back():
+            self._region(body)
 
-    def _block(self, block: Any) -> None:
+    def _look_back(self) -> bool:
+        """Tries the rules for ops that have become the only ones to use a value; returns whether any applied."""
+        values, self._left_to_one = self._left_to_one, []
+        before = self._changes
+        for value in values:
+            # One whose op is gone is no key any more.
+            if value in self.makers and (use := next(value.uses, None)) is not None:
+                self._ops([use.owner])
+        return self._changes > before
+
+    def _region(self, region: Any) -> None:
+        for block in region:
+            self._ops(list(block))
+
+    def _ops(self, waiting: list[Any]) -> None:
         # Popped one by one, because a handle must not outlive an op that is erased.
-        waiting = list(block)
         waiting.reverse()
         while waiting:
             op = waiting.pop().operation
@@ -181,21 +199,29 @@ class Sweep:
 
     def _inside(self, op: Any) -> None:
         for region in op.regions:
-            self.region(region)
+            self._region(region)
 
     def _visit(self, op: Any, name: str) -> list[Any]:
         """Tries the rules for ``op``; returns what is to be looked at next, last first."""
         found = self._rewritten(op, name)
         if found is None and name in _WITH_REGIONS:
             # What its regions return may be simple now: the same value from every branch, or what a loop began with.
-            self._inside(op)
-            found = self._rewritten(op, name)
+            found = self._from_inside(op, name)
         if found is not None:
             return found
         results = op.results
         if len(results) == 1:
             self.makers[results[0]] = name, op
         return []
+
+    def _from_inside(self, op: Any, name: str) -> list[Any] | None:
+        """`_rewritten` after the regions of ``op``; they are swept again where it changed what they work on."""
+        while True:
+            self._inside(op)
+            before = self._changes
+            found = self._rewritten(op, name)
+            if found is not None or self._changes == before:
+                return found
 
     def _rewritten(self, op: Any, name: str) -> list[Any] | None:
         """What is to be looked at next in the place of ``op``, last first; ``None`` if the op stays."""
@@ -213,6 +239,7 @@ class Sweep:
         for rule in rules:
             found = rule.apply(site)
             if found is True:
+                self._changes += 1
                 self._counters.add(rule.name)
             elif found is not None and self._replace(site, rule, found):
                 created, self._created = self._created, []
@@ -235,6 +262,7 @@ class Sweep:
             return False
         if self.annotated and any(map(_is_grouped, results)):
             return False
+        self._changes += 1
         self._counters.add(rule.name)
         self._counters.removed(op, f"{rule.pattern} is {rule.result}")
         for result, value in zip(results, values, strict=True):
@@ -250,7 +278,14 @@ class Sweep:
         while waiting:
             value = waiting.pop()
             maker = self.makers.get(value)
-            if maker is None or next(value.uses, None) is not None:
+            if maker is None:
+                continue
+            uses = value.uses
+            first = next(uses, None)
+            if first is not None:
+                owner = first.owner
+                if all(use.owner == owner for use in uses):
+                    self._left_to_one.append(value)
                 continue
             op = maker[1]
             if op.name not in purity.REGIONLESS:

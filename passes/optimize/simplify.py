@@ -64,7 +64,7 @@ func.func @main(%arg0: tensor<4xf32>) -> tensor<2x4xf32> {
         with uncollected():
             for op in module.regions[0].blocks[0]:
                 if op.operation.name == "func.func":
-                    sweep.region(op.operation.regions[0])
+                    sweep.function(op.operation.regions[0])
 
     def _rules(self, options: dict[str, Any]) -> dict[str, list[Rule]]:
         names = {rule.name for rule in RULES}

@@ -91,3 +91,43 @@ func.func @loop(%x: tensor<4xf32>, %w: tensor<4xf32>) -> tensor<4xf32> {
   }
   return %0#1 : tensor<4xf32>
 }
+
+// -----
+
+// The transpose leaves the broadcast to the comparison, which was looked at before.
+// CHECK-LABEL: @left_to_one_above
+func.func @left_to_one_above(%a: tensor<4xf32>) -> (tensor<2x4xi1>, tensor<4x2xf32>) {
+  // CHECK-NEXT: %[[C:.*]] = stablehlo.compare LE, %arg0, %arg0 : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xi1>
+  // CHECK-NEXT: %[[R:.*]] = stablehlo.broadcast_in_dim %[[C]], dims = [1]
+  // CHECK-NEXT: %[[T:.*]] = stablehlo.broadcast_in_dim %arg0, dims = [0]
+  // CHECK-NEXT: return %[[R]], %[[T]]
+  %0 = stablehlo.broadcast_in_dim %a, dims = [1] : (tensor<4xf32>) -> tensor<2x4xf32>
+  %1 = stablehlo.compare LE, %0, %0 : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xi1>
+  %2 = stablehlo.transpose %0, dims = [1, 0] : (tensor<2x4xf32>) -> tensor<4x2xf32>
+  return %1, %2 : tensor<2x4xi1>, tensor<4x2xf32>
+}
+
+// -----
+
+// What a loop carries turns out not to change once its body is simple, which makes both sides inside one.
+// CHECK-LABEL: @one_inside_a_loop
+func.func @one_inside_a_loop(%n: tensor<i32>, %a: tensor<4xf32>) -> tensor<4xf32> {
+  // CHECK: stablehlo.while
+  // CHECK: do {
+  // CHECK-NOT: stablehlo.maximum
+  // CHECK: stablehlo.tanh %arg1
+  %zero = stablehlo.constant dense<0> : tensor<i32>
+  %one = stablehlo.constant dense<1> : tensor<i32>
+  %0:3 = stablehlo.while(%i = %zero, %v = %a, %w = %a) : tensor<i32>, tensor<4xf32>, tensor<4xf32>
+  cond {
+    %1 = stablehlo.compare LT, %i, %n : (tensor<i32>, tensor<i32>) -> tensor<i1>
+    stablehlo.return %1 : tensor<i1>
+  } do {
+    %1 = stablehlo.add %i, %one : tensor<i32>
+    %2 = stablehlo.maximum %v, %a : tensor<4xf32>
+    %3 = stablehlo.tanh %2 : tensor<4xf32>
+    %4 = stablehlo.minimum %v, %v : tensor<4xf32>
+    stablehlo.return %1, %4, %3 : tensor<i32>, tensor<4xf32>, tensor<4xf32>
+  }
+  return %0#2 : tensor<4xf32>
+}
