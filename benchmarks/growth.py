@@ -81,6 +81,12 @@ def _propagate() -> Work:
     return propagate
 
 
+def _partition() -> Work:
+    from passes.partition.partition import partition
+
+    return partition
+
+
 # What is measured -> what does it to a program, made when it is asked for.
 PASSES: dict[str, Callable[[], Work]] = {
     "cse": lambda: _own("cse"),
@@ -89,7 +95,10 @@ PASSES: dict[str, Callable[[], Work]] = {
     "native-cse,canonicalize,symbol-dce": lambda: _native("cse,canonicalize,symbol-dce"),
     "propagate": _propagate,
     "native-sdy-propagation-pipeline": lambda: _native("sdy-propagation-pipeline"),
+    "partition": _partition,
 }
+# What a worker has a part in.
+WITH_WORKER = ("propagate", "partition")
 
 
 def measure(name: str, layers: int) -> dict[str, float]:
@@ -101,7 +110,7 @@ def measure(name: str, layers: int) -> dict[str, float]:
 
     work = PASSES[name]()
     work(parse(stack(2)))  # What is loaded for the first program is not counted for the second.
-    processes = ["self", *([str(worker_process.current().pid)] if name == "propagate" else [])]
+    processes = ["self", *([str(worker_process.current().pid)] if name in WITH_WORKER else [])]
     before = _peak(processes)
     with _mlir.record_diagnostics():
         program = parse(stack(layers))
