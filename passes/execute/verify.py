@@ -25,6 +25,7 @@ from passes.execute.inputs import Inputs
 from passes.execute.noise import computed_in, rounding_noise
 from passes.execute.prepare import annotated_devices
 from passes.execute.report import Report
+from passes.partition.forms import whole_computation
 from passes.partition.side_table import DeviceConstant, Entry, SideTable
 from passes.program.entry import find_entry, results
 from passes.program.read import Program
@@ -62,7 +63,8 @@ def verify(
     """Runs both programs and compares their results.
 
     Args:
-      side_table: Given, ``transformed`` is a per-device program that it describes; else both are global.
+      side_table: Given, ``transformed`` is a per-device program that it describes; else both are global. If it is one
+        manual computation, XLA partitions it.
       entry: The entry function's name in both programs; ``None`` finds it.
       inputs: A kind of `inputs.KINDS`, or a ``.npz`` or ``.npy`` file.
       seed: Seeds generated inputs.
@@ -87,8 +89,10 @@ def verify(
     expected = executor.run_global(original, given.arrays, entry=entry)
     clock.append(time.perf_counter())
     run = _Run(original, transformed, entry, given, level, devices, executor, expected, computed_in(original))
-    if side_table is not None:
+    if side_table is not None and not is_manual(transformed, entry):
         report = _per_device(run, side_table)
+    elif side_table is not None:
+        report = _partitioned(run)
     else:
         report = _partitioned(run) if xla_partition else _global(run)
     clock.append(time.perf_counter())
@@ -187,7 +191,15 @@ def check_table(
     """Checks that the table fits both programs, so that a wrong file is an error about the file."""
     _check_devices(table.mesh.device_count, devices, table.mesh)
     _check_signature(original, table, "global_shape", (), entry)
-    check_per_device(transformed, table, entry)
+    if is_manual(transformed, entry):
+        _check_signature(transformed, table, "global_shape", (), entry)
+    else:
+        check_per_device(transformed, table, entry)
+
+
+def is_manual(program: Program, entry: str | None) -> bool:
+    """Whether ``program`` is one manual computation on global types, which only a partitioner runs."""
+    return whole_computation(find_entry(program, entry)) is not None
 
 
 def check_per_device(program: Program, table: SideTable, entry: str | None) -> None:

@@ -86,6 +86,17 @@ def to_manual(program: Program, table: SideTable) -> None:
         factor_axes(program.module)
 
 
+def whole_computation(function: Any) -> Any | None:
+    """The manual computation that is all ``function`` does, as `to_manual` leaves it; ``None`` if there is none."""
+    block = function.regions[0].blocks[0]
+    inside = [view.operation for view, _ in zip(block, range(3), strict=False)]
+    if len(inside) != 2 or inside[0].name != MANUAL:
+        return None
+    computation, end = inside
+    passes = list(computation.operands) == list(block.arguments) and list(end.operands) == list(computation.results)
+    return computation if passes else None
+
+
 def _add_mesh(program: Program, table: SideTable) -> str:
     """Adds the mesh to the module; returns its name."""
     ir, context = _mlir.ir, _mlir.context()

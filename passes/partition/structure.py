@@ -1,8 +1,9 @@
 """Checks a per-device program against its side table without executing it: what must hold of programs too large to run.
 
-No trace of ``sdy`` is left but what `forms.keep_sdy` writes, if that is what the table says; the module is for as many
-devices as the mesh has, the signature has the local types, the module verifies, and every collective names each device
-exactly once, in groups that fit its types, on a channel of its own, or without a channel where devices are replicas.
+No trace of ``sdy`` is left but what `forms.keep_sdy` or `forms.to_manual` writes, if that is what the table says; the
+module is for as many devices as the mesh has, the signature has the local types, the module verifies, and every
+collective names each device exactly once, in groups that fit its types, on a channel of its own, or without a channel
+where devices are replicas.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from passes import _mlir
-from passes.partition.forms import has_local_types
+from passes.partition.forms import has_local_types, whole_computation
 from passes.partition.side_table import DeviceConstant, Entry, SideTable
 from passes.partition.summary import COLLECTIVES
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.types import shape_of, tensor_type
 from passes.program.walk import operations
-from passes.sharding.mesh import Mesh, meshes, sharding_from_attr
+from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
 
+_SHARDING = "sdy.sharding"
 # In these a channel alone means groups of replicas; with this attribute groups name devices.
 _GLOBAL_IDS = "use_global_device_ids"
 _TAKES_GLOBAL_IDS = frozenset(f"stablehlo.{name}" for name in ("all_gather", "all_reduce", "reduce_scatter"))
@@ -33,21 +35,74 @@ def check_structure(program: Program, table: SideTable, entry_name: str | None =
     function = entry.find_entry(program, entry_name)
     count = table.mesh.device_count
     found = [*_module(program, count)]
-    named = meshes(program.module) if has_local_types(program) else {}
-    arguments = entry.arguments(function)
-    found += _signature("argument", table.arguments, arguments[: len(arguments) - len(table.constants)], named)
-    found += _constants(table.constants, arguments[len(arguments) - len(table.constants) :])
-    found += _signature("result", table.results, entry.results(function), named)
+    computation = whole_computation(function)
+    named = {} if computation is None and not has_local_types(program) else meshes(program.module)
+    left: set[str] = set()
+    if computation is None:
+        arguments = entry.arguments(function)
+        found += _signature("argument", table.arguments, arguments[: len(arguments) - len(table.constants)], named)
+        found += _constants(table.constants, arguments[len(arguments) - len(table.constants) :])
+        found += _signature("result", table.results, entry.results(function), named)
+        left = {name for name, mesh in named.items() if mesh == table.mesh}
+    else:
+        found += _manual(function, computation, table, named)
+        left = {name for name, mesh in named.items() if mesh.devices == table.mesh.devices}
     replicas = _count(program, _REPLICAS) == count > 1
     channels: Counter[int] = Counter()
     # Many ops, few different groups.
     known: dict[Any, str] = {}
+    ends = () if computation is None else (computation, _end(computation))
     for op in operations(program.module):
-        if op.name == "sdy.mesh" and named.get(entry.symbol_name(op)) == table.mesh:
+        if op in ends or (op.name == "sdy.mesh" and entry.symbol_name(op) in left):
             continue
         found += (f"{_title(program, op)} {reason}" for reason in _op(op, count, replicas, channels, known))
     found += [f"channel {channel} serves {uses} collectives" for channel, uses in channels.items() if uses > 1]
     return found
+
+
+def _end(computation: Any) -> Any:
+    return list(computation.regions[0].blocks[0].operations)[-1].operation
+
+
+def _manual(function: Any, computation: Any, table: SideTable, named: dict[str, Mesh]) -> Iterator[str]:
+    """What is wrong with the edge of a program that is one manual computation: global outside, local inside."""
+    sdy = _mlir.sdy
+    for noun, entries, values, key, inside in (
+        ("argument", table.arguments, entry.arguments(function), "in_shardings",
+         computation.regions[0].blocks[0].arguments),
+        ("result", table.results, entry.results(function), "out_shardings", _end(computation).operands),
+    ):
+        if len(entries) != len(values):
+            yield f"the side table has {len(entries)} {noun}s, the program {len(values)}"
+            continue
+        shardings = sdy.TensorShardingPerValueAttr(computation.attributes[key]).shardings
+        for stated, value, attr, local in zip(entries, values, shardings, inside, strict=True):
+            title = f"{noun} {value.index} '{value.name}'"
+            for where, said in (("", value.attributes.get(_SHARDING)), (" in the computation", attr)):
+                if said is None:
+                    yield f"{title} does not say how it is sharded"
+                elif not _same_place(sharding_from_attr(said, named), stated):
+                    spec = sharding_from_attr(said, named).spec()
+                    yield f"{title} is {spec}{where}, the side table says {stated.sharding.spec()}"
+            shapes = ("", value.type, stated.global_shape), (" inside", local.type, stated.local_shape)
+            for where, found, shape in shapes:
+                wanted = tensor_type(shape, stated.dtype)
+                if found != wanted:
+                    yield f"{title} is {found}{where}, the side table says {wanted}"
+    axes = set(sdy.ManualAxesAttr(computation.attributes["manual_axes"]))
+    every = {name for mesh in named.values() for name in mesh.sizes}
+    if axes != every:
+        yield f"the computation is manual over {', '.join(sorted(axes))}, the mesh has {', '.join(sorted(every))}"
+
+
+def _same_place(said: Sharding, stated: Entry) -> bool:
+    """Whether every device holds the same part; axes may be named otherwise."""
+    shape, devices = stated.global_shape, stated.sharding.mesh.devices
+    if said.mesh.devices != devices or len(said.dims) != len(shape):
+        return False
+    return said == stated.sharding or all(
+        said.slices(device, shape) == stated.sharding.slices(device, shape) for device in devices
+    )
 
 
 _PARTITIONS, _REPLICAS = "mhlo.num_partitions", "mhlo.num_replicas"
@@ -77,8 +132,8 @@ def _signature(
         return
     for stated, value in zip(entries, values, strict=True):
         kept = [key for key in value.attributes if key.startswith("sdy.")]
-        if kept == ["sdy.sharding"] and named:
-            said = sharding_from_attr(value.attributes["sdy.sharding"], named)
+        if kept == [_SHARDING] and named:
+            said = sharding_from_attr(value.attributes[_SHARDING], named)
             if said != stated.sharding:
                 wanted = stated.sharding.spec()
                 yield f"{noun} {value.index} '{value.name}' is {said.spec()}, the side table says {wanted}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from passes.partition.forms import keep_sdy
+from passes.partition.forms import keep_sdy, to_manual
 from passes.partition.partition import partition
 from passes.partition.side_table import SideTable
 from passes.partition.structure import check_structure
@@ -115,3 +115,42 @@ def test_kept_shardings_that_the_table_does_not_say() -> None:
     assert problem == "argument 0 'arg0' is P('y', 'x'), the side table says P('x', 'y')"
     problems = check_structure(read.parse(text.replace('"x"=2, "y"=2', '"x"=2, "y"=4')), table)
     assert any("sdy.mesh" in problem and "is left" in problem for problem in problems)
+
+
+PARTS_OF_AXES = """sdy.mesh @grid = <["x"=2, "y"=4]>
+func.func @main(%a: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@grid, [{"y":(1)2}, {"x", "y":(2)2}]>},
+                %b: tensor<8x8xf32> {sdy.sharding = #sdy.sharding<@grid, [{}, {"y":(2)2}]>}) -> tensor<8x8xf32> {
+  %0 = stablehlo.dot_general %a, %b, contracting_dims = [1] x [0]
+      : (tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x8xf32>
+  return %0 : tensor<8x8xf32>
+}"""
+
+
+@pytest.mark.parametrize("text", [GLOBAL, PARTS_OF_AXES], ids=["whole axes", "parts of axes"])
+def test_manual_computations(shlo: object, tmp_path: Path, text: str) -> None:
+    original, device = tmp_path / "a.mlir", tmp_path / "b.mlir"
+    original.write_text(text)
+    assert shlo("partition", original, "--style=manual", "-o", device).code == 0  # type: ignore[operator]
+    assert "sdy.manual_computation" in device.read_text()
+    done = shlo("verify", original, device, "--structure")  # type: ignore[operator]
+    assert (done.code, done.out.startswith("the per-device program is well-formed")) == (0, True), done.out
+    done = shlo("verify", original, device)  # type: ignore[operator]
+    assert (done.code, done.out.startswith("partitioned by XLA")) == (0, True), done.out
+
+
+@pytest.mark.parametrize(("old", "new", "found"), [
+    ('in_shardings=[<@mesh, [{"x"}, {"y"}]>', 'in_shardings=[<@mesh, [{"y"}, {"x"}]>',
+     "argument 0 'arg0' is P('y', 'x') in the computation, the side table says P('x', 'y')"),
+    ('{sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {"y"}]>}', "", "argument 0 'arg0' does not say how it is sharded"),
+    ("handle = 2", "handle = 1", "channel 1 serves 2 collectives"),
+    ("  sdy.mesh @mesh", '  sdy.mesh @other = <["x"=8]>\n  sdy.mesh @mesh', "is left"),
+])
+def test_damage_in_manual_computations_is_found(old: str, new: str, found: str) -> None:
+    program = read.parse(GLOBAL)
+    table = partition(program).side_table
+    to_manual(program, table)
+    text = str(program.module)
+    assert check_structure(read.parse(text), table) == []
+    assert old in text
+    problems = check_structure(read.parse(text.replace(old, new, 1)), table)
+    assert any(found in problem for problem in problems), problems
