@@ -44,6 +44,15 @@ program (`--trace`) keeps the collectives of its plan.
   times (bf16 arrays of unlike rank, jaxlib 0.10.2), which both get around by gathering each by itself.
 """
 INDEXED = """\
+## Windows along split dimensions
+
+Convolutions, poolings, slices and the like leave a dimension split, and devices fetch the strips that they read from
+their neighbours. Where sizes shrink so far that the axes no longer divide them, such as 4 rows on 4 devices of which a
+stride of 2 makes 2, both sides are split over the axes that divide both: pairs of devices gather 2 rows, and fetch the
+strips between pairs. On `examples/resnet50` with images split by rows each device sends 671 kB that way; with all 4
+rows gathered it would be 835 kB, with 2 rows padded to 4 it is 1,179 kB, and XLA's partitioner, which pads and sends
+strips between some of the devices, sends 753 kB.
+
 ## Indexed dimensions
 
 A gather or dynamic_slice from a split dimension either gathers the shards, `(n - 1) * shard` bytes per device, or lets
@@ -89,7 +98,8 @@ dimension). Loops carry padded values, branches return them.
 - A value inside that **the user constrained** is padded.
 - What **propagation** got there is padded where that takes more work off a device than it costs: bytes of memory, a
   byte for 100 FLOPs, against 16 for every byte that moves to another device where the true size is needed. Otherwise it
-  stays whole, also where padding would more than double it.
+  is split over those of its axes, from the major one on, that divide it, which 2 rows on 4 devices always are: two of
+  the devices have nothing to do in any case. So it is, too, where padding would more than double it.
 
 The summary says what was padded to what, and what is whole and why. `shlo shard` alone pads nothing: it leaves such
 dimensions whole, so give `shlo partition` the rules file where they are to be padded.

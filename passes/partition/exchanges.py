@@ -8,6 +8,7 @@ that can be left out: the dimension is split on either side, divides on either s
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.partition import constants
+from passes.partition.collectives import Axes, common_prefix, count_shards
 from passes.partition.planned import SUM
 from passes.partition.shardings import ShardingMap
 from passes.program.attributes import integers
@@ -36,35 +38,75 @@ class Moved:
 
 
 def keep_split(shardings: ShardingMap, op: Any, rule: Rule) -> Rule:
-    """``rule`` of ``op`` without the replication that its lowering does not need."""
+    """``rule`` of ``op`` without the replication that its lowering does not need.
+
+    What is split over more axes than the dimension can be on both sides gets resharded first.
+    """
     for moved in MOVES[op.name](op):
         first = moved.operands[0]
-        if set(rule.operands[first[0]][first[1]]) <= rule.need_replication and _is_worth_it(op, moved, shardings):
+        if set(rule.operands[first[0]][first[1]]) <= rule.need_replication and (axes := _kept(op, moved, shardings)):
+            _lay(op, moved, axes, shardings)
             size = math.gcd(*(size for size, _ in _placed(op, moved, shardings)))
             rule = rule.sharing(moved.operands, moved.results, size)
     return rule
 
 
-def _is_worth_it(op: Any, moved: Moved, shardings: ShardingMap) -> bool:
-    """Whether the dimension can stay split, and what it then takes is less than to gather the operands."""
+def _kept(op: Any, moved: Moved, shardings: ShardingMap) -> Axes:
+    """The axes that the dimension can stay split over, if what it then takes is less than to gather the operands.
+
+    Where those of one place do not divide the size in another, such as 4 rows on 4 devices of which windows make 2, it
+    is the ones they share.
+    """
     placed = _placed(op, moved, shardings)
-    if any(size % shards for size, _ in placed for _, shards in placed):
-        return False
+    sizes, split = {size for size, _ in placed}, [axes for _, axes in placed]
     count = len(moved.operands)
-    if not all(shards > 1 for _, shards in placed[:count]):
-        return False
-    if moved.results and all(shards > 1 for _, shards in placed[count:]):
-        return True
+    if not all(split[:count]):
+        return ()
+    axes = max(split, key=len)
+    if any(size % count_shards(axes) for size in sizes for axes in split):
+        axes = functools.reduce(common_prefix, split)
+        if any(size % count_shards(axes) for size in sizes):
+            return ()
+    if moved.results and all(split[count:]):
+        return axes
     # Results that nobody wants split are gathered afterwards, or summed, which takes as much twice.
     before = sum(byte_size(op.operands[number].type) for number, _ in moved.operands)
     after = sum(byte_size(value.type) for value in op.results)
-    return (after if moved.results else 2 * after) < before
+    return axes if (after if moved.results else 2 * after) < before else ()
 
 
-def _placed(op: Any, moved: Moved, shardings: ShardingMap) -> list[tuple[int, int]]:
-    """The size of the dimension and the number of its shards, in operands and in results."""
+def _lay(op: Any, moved: Moved, axes: Axes, shardings: ShardingMap) -> None:
+    """Splits the dimension over ``axes`` at most, in operands and results of ``op``; reshards to that and from it."""
+    ir = _mlir.ir
+    for number, dim in moved.operands:
+        value = op.operands[number]
+        if len(shardings.dims(value)[dim]) > len(axes):
+            attr = shardings.split_along(shardings.attr(value), dim, axes)
+            op.operands[number] = _resharded(value, attr, ir.InsertionPoint(op), op.location, shardings).results[0]
+    for number, dim in moved.results:
+        value = op.results[number]
+        if len(shardings.dims(value)[dim]) > len(axes):
+            attr, attrs = shardings.attr(value), list(shardings.of_results(op))
+            after = _resharded(value, attr, ir.InsertionPoint.after(op), op.location, shardings)
+            value.replace_all_uses_except(after.results[0], after)
+            attrs[number] = shardings.split_along(attr, dim, axes)
+            op.attributes["sdy.sharding"] = _mlir.sdy.TensorShardingPerValueAttr.get(attrs, context=_mlir.context())
+            shardings.record(value, attrs[number])
+
+
+def _resharded(value: Any, attr: Any, point: Any, location: Any, shardings: ShardingMap) -> Any:
+    """The op that lays ``value`` as ``attr`` says."""
+    op = _mlir.ir.Operation.create(
+        "sdy.reshard", [value.type], [value], {"sharding": attr}, loc=location, ip=point
+    )
+    shardings.record(op.results[0], attr)
+    return op
+
+
+def _placed(op: Any, moved: Moved, shardings: ShardingMap) -> list[tuple[int, Axes]]:
+    """The size of the dimension and the axes it is split over, in operands and in results."""
     values = [(op.operands[i], dim) for i, dim in moved.operands] + [(op.results[i], dim) for i, dim in moved.results]
-    return [(shape_of(v)[d], math.prod(axis.size for axis in shardings.dims(v)[d])) for v, d in values]
+    return [(shape_of(v)[d], shardings.dims(v)[d]) for v, d in values]
 
 
 def _each(dims: Iterable[int], operands: int = 1, results: int = 1) -> list[Moved]:
@@ -111,10 +153,10 @@ def _convolution(op: Any) -> list[Moved]:
     """The kernel's gradient has a kernel larger than its result, which is an image and split as the other one is."""
     found = []
     for spatial in of_convolution(op):
-        if spatial.window.size > shape_of(op.results[0])[spatial.result]:
-            if not spatial.window.reversal:
-                found.append(Moved(((0, spatial.image), (1, spatial.kernel)), ()))
-        elif not spatial.window.moves_nothing:
+        if spatial.window.size > shape_of(op.results[0])[spatial.result] and not spatial.window.reversal:
+            found.append(Moved(((0, spatial.image), (1, spatial.kernel)), ()))
+        # So has a window of 3 over 2 rows.
+        if not spatial.window.moves_nothing:
             found.append(Moved(((0, spatial.image),), ((0, spatial.result),)))
     return found
 

@@ -207,6 +207,15 @@ class Chooser:
         sharding = self.shardings.parse(self._attr(value))
         return 1 if sharding is None else sharding.factor(dim)
 
+    def _shards_left(self, slot: Slot) -> int:
+        """Into how many shards axes cut the dimension if it is not padded: those that divide it, major ones first."""
+        value, dim = slot
+        sharding, size, left = self.shardings.parse(self._attr(value)), self._shape(value)[dim], 1
+        for axis in () if sharding is None else sharding.dims[dim]:
+            if size % (left * axis.size) == 0:
+                left *= axis.size
+        return left
+
     def _is_moved(self, slot: Slot) -> bool:
         """Whether a device holds a part only of a dimension that is not padded."""
         shards = self.shards(slot)
@@ -314,12 +323,15 @@ class Chooser:
         """Why padding would be dearer than leaving the dimensions whole; empty if it is not."""
         if padded > _WASTE * size or padded // shards >= size:
             return f"padding to {padded} would make it more than {_WASTE} times as large"
-        chosen = set(slots)
+        chosen, left = set(slots), {slot: self._shards_left(slot) for slot in slots}
+        if all(padded * count >= shards * size for count in left.values()):
+            return f"the {max(left.values())} shards that divide it leave a device no more to do"
         saved, moved = 0.0, 0.0
         crossing: set[Any] = set()
         for view, group in around:
             if group is not None and _is_padded(group, chosen):
-                saved += _work(view, group) * (1 - padded / (shards * size))
+                otherwise = min(left.get(slot, 1) for slot in group.outputs or group.inputs)
+                saved += _work(view, group) * (1 / otherwise - padded / (shards * size))
                 if not group.outputs:
                     moved += 2 * sum(byte_size(v.type) for v in view.op.results)
                 for value, dim in group.inputs:

@@ -102,6 +102,12 @@ class ShardingMap:
             return None
         return self._with_dims(attr, (() if d in whole else axes for d, axes in enumerate(sharding.dims)))
 
+    def split_along(self, attr: Any, dim: int, axes: Axes) -> Any:
+        """How a value that lies as ``attr`` says lies with one dimension split over ``axes``."""
+        sharding = self.parse(attr)
+        dims = () if sharding is None else sharding.dims
+        return self._with_dims(attr, (axes if d == dim else given for d, given in enumerate(dims)))
+
     def along(self, attr: Any, dim: int) -> Any:
         """How one row lies along dimension ``dim`` of a value that lies as ``attr`` says."""
         sharding = self.parse(attr)

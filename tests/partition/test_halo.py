@@ -126,6 +126,63 @@ def test_a_halo_moves_less_than_the_shards_a_gather_would_bring() -> None:
     assert report.fetched == {"strips": 1}
 
 
+def _of_half_as_many(lines: list[tuple[str, str]], shards: int) -> list[tuple[str, str]]:
+    """Those whose results divide by a part of ``shards`` only."""
+    return [line for line in lines if int(line[1].removeprefix("tensor<").partition("x")[0]) % shards]
+
+
+@pytest.mark.parametrize("make", [programs.slices, programs.pads, programs.windows], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(("mesh", "axes", "shards"), [MESHES["2x2"], MESHES["2x4"], MESHES["2x2x2"]])
+def test_results_that_only_a_part_of_the_axes_divides(
+    make: Callable[..., list[tuple[str, str]]], mesh: str, axes: str, shards: int
+) -> None:
+    """The operand is gathered along the others, and the rest is strips."""
+    lines = _of_half_as_many(make(24, shards // 2, 16, shards), shards)
+    assert len(lines) > 3
+    _, report = partitioned(programs.function("tensor<24x2xf32>", lines, f"{axes}, {{}}", mesh))
+    gathers = [t for t in report.traffic if t.kind == "all_gather"]
+    assert {t.group_size for t in gathers} == {2} and moved(report, "collective_permute")
+
+
+# Rows shrink from 8 to 2 and grow to 4 again; the axes of the mesh are one of 4, which users cannot name by halves.
+SHRINKING = """
+sdy.mesh @mesh = <["x"=4]>
+func.func @main(
+  %a: tensor<8x1x2xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}, {}, {}]>},
+  %k: tensor<3x2x2xf32>
+) -> tensor<4x1x2xf32> {
+  %0 = stablehlo.convolution(%a, %k) dim_numbers = [0, b, f]x[0, i, o]->[0, b, f],
+    window = {stride = [2], pad = [[0, 1]]} {batch_group_count = 1 : i64, feature_group_count = 1 : i64}
+    : (tensor<8x1x2xf32>, tensor<3x2x2xf32>) -> tensor<4x1x2xf32>
+  %1 = stablehlo.convolution(%0, %k) dim_numbers = [0, b, f]x[0, i, o]->[0, b, f],
+    window = {stride = [2], pad = [[0, 1]]} {batch_group_count = 1 : i64, feature_group_count = 1 : i64,
+      sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}, {}, {}]>]>}
+    : (tensor<4x1x2xf32>, tensor<3x2x2xf32>) -> tensor<2x1x2xf32>
+  %2 = stablehlo.convolution(%1, %k) dim_numbers = [0, b, f]x[0, i, o]->[0, b, f],
+    window = {pad = [[1, 1]]} {batch_group_count = 1 : i64, feature_group_count = 1 : i64,
+      sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}, {}, {}]>]>}
+    : (tensor<2x1x2xf32>, tensor<3x2x2xf32>) -> tensor<2x1x2xf32>
+  %3 = stablehlo.convolution(%2, %k) dim_numbers = [0, b, f]x[0, i, o]->[0, b, f],
+    window = {pad = [[2, 1]], lhs_dilate = [2]} {batch_group_count = 1 : i64, feature_group_count = 1 : i64,
+      sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}, {}, {}]>]>}
+    : (tensor<2x1x2xf32>, tensor<3x2x2xf32>) -> tensor<4x1x2xf32>
+  return %3 : tensor<4x1x2xf32>
+}"""
+
+
+def test_rows_that_shrink_below_the_number_of_devices() -> None:
+    """A window of 3 over 2 rows is no kernel's gradient, and what only pairs can split is gathered in pairs."""
+    _, report = partitioned(SHRINKING)
+    assert [choice.padded for choice in report.padding] == [2]
+    assert all("leave a device no more to do" in choice.reason for choice in report.padding)
+    # A row in pairs for %1, one between pairs for %2.
+    row = 2 * 4
+    assert {(t.axes, t.count, t.bytes) for t in report.traffic if t.kind == "all_gather"} == {
+        (("x:(2)2",), 1, row), (("x:(1)2",), 1, row),
+    }
+    assert moved(report, "collective_permute") == 3 * row
+
+
 @on_meshes
 def test_rolls_and_shifts(mesh: str, axes: str, shards: int) -> None:
     """The pieces do not divide, but what they are joined to does."""

@@ -268,6 +268,14 @@ def test_a_dimension_that_would_double_stays_whole() -> None:
     assert [(c.size, c.padded) for c in choices] == [(3, 3)] and "2 times" in choices[0].reason
 
 
+def test_what_a_part_of_the_axes_divides_is_padded_if_it_then_takes_more_off_a_device() -> None:
+    text = PRODUCT.replace('"x"=4', '"x"=2, "y"=2').replace('{"x"}', '{"x", "y"}')
+    _, choices, _ = padded(text.replace("1023", "2"), Padding())
+    assert [(c.size, c.padded) for c in choices] == [(2, 2)] and "no more to do" in choices[0].reason
+    _, choices, _ = padded(text.replace("1023", "1022"), Padding())
+    assert [(c.size, c.padded, c.shards) for c in choices] == [(1022, 1024, 4)]
+
+
 def test_dimensions_that_one_factor_runs_through_get_one_size() -> None:
     text = """sdy.mesh @mesh = <["x"=2, "y"=3]>
 func.func @main(%a: tensor<5x6xf32>) -> tensor<5x6xf32> {
