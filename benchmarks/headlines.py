@@ -7,8 +7,8 @@
 nothing, collectives and bytes of every plan of the examples. Those figures are the same on every machine, and
 tests/test_counts.py holds them: they may fall, and may not rise. Each other name is a command under benchmarks/, whose
 output is kept word for word with the date, the commit and the machine; ratios in it are against native passes in the
-same run. Without names, ``counts`` and the short commands run. ``--printed`` keeps what the command printed before, in a
-run that ended well and for which nobody wants to wait again.
+same run. Without names, ``counts`` and the short commands run. ``--printed`` keeps what the command printed before, in
+a run that ended well and for which nobody wants to wait again.
 """
 
 from __future__ import annotations
