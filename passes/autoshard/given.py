@@ -35,12 +35,13 @@ class Given:
 
 
 def the_mesh(program: Program, wanted: Mesh | None) -> Mesh:
-    """The mesh to choose for: ``wanted``, or the one that ``program`` has.
+    """The mesh to choose for: ``wanted``, or the one with axes that ``program`` has.
 
     Raises:
       UserError: there is none, there are several, or the two differ.
     """
-    own = set(meshes(program.module).values())
+    # Those without axes, which JAX writes beside the real one, say nothing but "replicated" or "on one device".
+    own = {mesh for mesh in meshes(program.module).values() if mesh.axes}
     if len(own) > 1:
         raise program.error("the program has several meshes; autoshard needs one")
     if wanted is None and not own:
