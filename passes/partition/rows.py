@@ -238,6 +238,8 @@ def branches_lower(localizer: Localizer, op: Any) -> None:
 def barrier_lower(localizer: Localizer, op: Any) -> None:
     """optimization_barrier: results lie as the operands do, position by position."""
     localizer.match_operands(op, [localizer.shardings.attr(v) for v in op.results])
+    # What lies between two of them may become a function (`outline`), the same for every call only if it holds all.
+    localizer.emit.forget()
     localizer.in_place(op)
 
 
