@@ -41,6 +41,7 @@ class Localizer:
       decompositions: For composites that stay whole: decomposition, shardings of operands and results -> what it is for
         local shapes.
       inserted: Modules of these -> the function of the program that one became.
+      traced: Whether ops are numbered, and to say what they stand for (`trace`).
     """
 
     program: Program
@@ -51,6 +52,7 @@ class Localizer:
     reductions: dict[Any, Reduction] = field(default_factory=dict)
     decompositions: dict[Any, Decomposition] = field(default_factory=dict)
     inserted: dict[Any, Any] = field(default_factory=dict)
+    traced: bool = False
     _verdicts: dict[Any, Verdict] = field(default_factory=dict)
     # The op that the audit is at, and what was found of it.
     _judged: tuple[Any, Verdict | None] = (None, None)
@@ -136,9 +138,10 @@ class Localizer:
         expected = self.shardings.local_type(op.results[0].type, attr)
         if value.type != expected:
             raise self.error(op, f"it was lowered to {value.type} where {expected} was planned")
-        hand_over(op.results[0], value)
-        if op.name.startswith("sdy."):
-            stand_for(value, op.operands[0])
+        if self.traced:
+            hand_over(op.results[0], value)
+            if op.name.startswith("sdy."):
+                stand_for(value, op.operands[0])
         op.results[0].replace_all_uses_with(value)
         self.discard(op)
         self.shardings.record(value, attr)
@@ -160,7 +163,8 @@ class Localizer:
                 point = _mlir.ir.InsertionPoint(op)
                 moved = self.emit.reshard(value, source or whole, target or whole, point, op.location)
                 self.shardings.record(moved, attr)
-                stand_for(moved, value)
+                if self.traced:
+                    stand_for(moved, value)
                 op.operands[i] = moved
 
     def error(self, op: Any, reason: str) -> UserError:

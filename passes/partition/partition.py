@@ -104,16 +104,18 @@ def partition(
     name, prime = _the_mesh(program, factor_axes(program.module))
     propagation, padded, shapes = _propagate(program, options or PropagateOptions(), padding, prime)
     side_table = _side_table(program, name, prime, shapes)
-    number_operations(program.module)
+    if trace:
+        number_operations(program.module)
     numbered = write.to_bytecode(program.module) if trace else None
     whole = flops(program.module)
     localizer, replicated = plan(program, prime.mesh, meshes(program.module))
+    localizer.traced = trace
     planned = reshards(program, localizer.shardings, prime)
     function = entry.find_entry(program)
     localize_function(localizer, function)
     if trace:
         write_shardings(program.module, localizer.shardings, prime)
-    unaliased = finish(program, function, prime.mesh.device_count, keep_marks=trace)
+    unaliased = finish(program, function, prime.mesh.device_count)
     flat, changes = improve(program, outliner, None if trace else communication)
     named_groups = localizer.emit.axes_of_groups | new_groups(program.module, prime.mesh)
     axes_of_groups = {

@@ -163,7 +163,8 @@ def _cut(localizer: Localizer, value: Any, attr: Any) -> None:
     shardings.forget(value)
     part = localizer.emit.slice(value, dims, _mlir.ir.InsertionPoint.after(op), op.location)
     shardings.record(part, attr)
-    stand_for(part, value)
+    if localizer.traced:
+        stand_for(part, value)
     for user, number in uses:
         user.operands[number] = part
 
