@@ -173,7 +173,8 @@ class Emitter:
             stride = self._stride(axis)
             digit = device
             if stride > 1:
-                digit = self._binary("stablehlo.divide", digit, self._constant(stride, point, location), point, location)
+                size = self._constant(stride, point, location)
+                digit = self._binary("stablehlo.divide", digit, size, point, location)
             if stride * axis.size < self.mesh.device_count:
                 size = self._constant(axis.size, point, location)
                 digit = self._binary("stablehlo.remainder", digit, size, point, location)

@@ -1,6 +1,6 @@
 """Numbers ops so that a value of the per-device program can be told from which value of the global one it came.
 
-With tracing on, every op carries ``shlo.number`` while it is planned, and the per-device program keeps it, together with
+With tracing on, every op carries ``shlo.number`` while it is planned, and the per-device program keeps that, with
 ``shlo.sharding``, which says how each result lies:
 
   %5 = "stablehlo.all_reduce"(%4) ... {shlo.number = 17, shlo.result = 0, shlo.sharding = "[[[\\"data\\"], []]]"}
