@@ -95,32 +95,32 @@ def _rule(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
     rewrite_picks(find_entry(program), mesh, meshes)
     populate(program, SUPPORT)
     # Other functions are decompositions of composites, which are planned by themselves.
-    for op in operations(find_entry(program)):
-        _settle(op)
-    _choose(program, mesh, meshes)
+    wanted = [op for op in operations(find_entry(program)) if _settle(op)]
+    _choose(wanted, mesh, meshes)
 
 
-def _settle(op: Any) -> None:
-    """Leaves on ``op`` a rule that planning may rely on, unmarked, because no reshards are made around marked ones."""
-    attributes = op.attributes
-    if RULE not in attributes:
-        return
-    row = rows.ROWS.get(op.name)
-    rule, is_users = decode(attributes[RULE])
+def _settle(op: Any) -> bool:
+    """Leaves on ``op`` a rule that planning may rely on, unmarked, because no reshards are made around marked ones.
+
+    Returns:
+      Whether it depends on shardings as well.
+    """
+    attributes, name = op.attributes, op.name
+    given = attributes.get(RULE)
+    if given is None:
+        return False
+    row = rows.ROWS.get(name)
+    rule, is_users = decode(given)
     if is_users:
         # The same op on a part permutes within the part.
         attributes[RULE] = encode(rule.replicating(rule.permutation))
     elif row is None or row.needs_users_rule:
         attributes[RULE] = encode(unknown(op))
+    return name in _BY_SHARDINGS and (name != RESHAPE or joins_many(op))
 
 
-def _choose(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
-    """Fixes the rules that follow from how the program is sharded."""
-    function = find_entry(program)
-    wanted = [
-        op for op in operations(function)
-        if op.name in _BY_SHARDINGS and RULE in op.attributes and (op.name != RESHAPE or joins_many(op))
-    ]
+def _choose(wanted: list[Any], mesh: Mesh, meshes: dict[str, Mesh]) -> None:
+    """Fixes the rules of the ops ``wanted``, which follow from how the program is sharded."""
     if not wanted:
         return
     shardings = ShardingMap(mesh, meshes)
