@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 from passes import _mlir
 from passes.optimize import equal_slots
 from passes.optimize.duplicate_functions import DuplicateFunctions
-from passes.optimize.normal_form import NORMAL_FORMS, Rule
+from passes.optimize.normal_form import COMMUTED, NORMAL_FORMS, Rule
 from passes.optimize.sharding_groups import sharding_groups
 from passes.optimize.structure import Key, Structure
 from passes.pipeline.base import Counters, Pass, Statistic, option
@@ -121,6 +121,7 @@ class _Kind:
       regionless: It has no regions.
       terminator: It hands values on and computes none.
       normal_form: See `passes.optimize.normal_form`.
+      commuted: Whether that may have the operands in another order.
       statistic: What merges are counted as, besides ``merged``.
     """
 
@@ -128,6 +129,7 @@ class _Kind:
     regionless: bool
     terminator: bool
     normal_form: Rule | None
+    commuted: bool
     statistic: str | None
 
 
@@ -145,7 +147,9 @@ def _kind(name: str) -> _Kind | None:
     statistic = "merged-calls" if name in purity.CALLEE_ATTRIBUTES else None
     if name in purity.COLLECTIVES:
         statistic = "merged-collectives"
-    return _Kind(plain, name in purity.REGIONLESS, name.endswith(".return"), NORMAL_FORMS.get(name), statistic)
+    return _Kind(
+        plain, name in purity.REGIONLESS, name.endswith(".return"), NORMAL_FORMS.get(name), name in COMMUTED, statistic
+    )
 
 
 @dataclass
@@ -236,6 +240,8 @@ class _Numbering:
                 if effect in (Effect.UNIQUE, Effect.EFFECT):
                     continue
             operands = tuple(op.operands)
+            if operands and not has_regions and self._is_first(op, name, kind, operands, added):
+                continue
             if self.depth and (not operands or name in _BROADCASTS) and self._stays_in_its_block(operands):
                 operands = (*operands, scope)
             key = self.structure.key(op, name, kind.normal_form, operands)
@@ -251,6 +257,27 @@ class _Numbering:
                 self._merge(op, leader, key, kind, has_regions)
         self._leave(added)
         return impure
+
+    def _is_first(self, op: Any, name: str, kind: _Kind, operands: tuple[Any, ...], added: list[Key]) -> bool:
+        """Whether no op of that name with these operands was seen; most are the only one, and need no key yet.
+
+        At the second one, the first one gets its key.
+        """
+        if self.groups or (self.depth and name in _BROADCASTS):
+            return False
+        if kind.commuted and hash(operands[0]) > hash(operands[-1]):
+            operands = operands[::-1]
+        rough = (name, *operands)
+        first = self.known.get(rough)
+        if first is None:
+            self.known[rough] = op
+            added.append(rough)
+            return True
+        if (rough, "compared") not in self.known:
+            key = self.structure.key(first, name, kind.normal_form, tuple(first.operands))
+            self.known |= {(rough, "compared"): first, key: first}
+            added += [(rough, "compared"), key]
+        return False
 
     def _stays_in_its_block(self, operands: tuple[Any, ...]) -> bool:
         """Whether an op without operands, or a broadcast, is not to be merged with one outside its region."""

@@ -79,3 +79,8 @@ NORMAL_FORMS: dict[str, Rule] = {
     **{f"{dialect}.{op}": rule for dialect in ("stablehlo", "mhlo") for op, rule in _HLO.items()},
     **{f"arith.{op}": _commuted for op in ("addi", "muli", "andi", "ori", "xori", "addf", "mulf")},
 }
+
+# Ops whose normal form may have the operands in another order.
+COMMUTED = frozenset(
+    name for name, rule in NORMAL_FORMS.items() if rule in (_commuted, _commuted_unless_complex, _mirrored)
+)

@@ -8,7 +8,7 @@ major axis first, which is the order in which shards concatenate.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class Emitter:
         self._members: dict[Axes, list[list[int]]] = {}
         # One partition_id per block: a value of an outer block captured by a loop body would change the loop's type.
         self._indices: dict[tuple[Any, Axes], Any] = {}
+        self._once: dict[tuple[Any, ...], Any] = {}
 
     # -- moves between shardings -------------------------------------------------------------------------------------
 
@@ -146,8 +147,12 @@ class Emitter:
 
     def offset(self, axes: Axes, size: int, point: Any, location: Any) -> Any:
         """Where this device's shard of ``size`` elements starts: shard index times ``size``, as ``tensor<i64>``."""
-        index = self.shard_index(axes, point, location)
-        return self._binary("stablehlo.multiply", index, self.constant(size, point, location), point, location)
+
+        def make() -> Any:
+            index = self.shard_index(axes, point, location)
+            return self._binary("stablehlo.multiply", index, self.constant(size, point, location), point, location)
+
+        return self.once(point, ("offset", axes, size), make)
 
     def shard_index(self, axes: Axes, point: Any, location: Any) -> Any:
         """Which shard of those made by ``axes`` this device holds, as ``tensor<i64>``; computed once per block."""
@@ -168,16 +173,17 @@ class Emitter:
             stride = self._stride(axis)
             digit = device
             if stride > 1:
-                digit = self._binary("stablehlo.divide", digit, self.constant(stride, point, location), point, location)
+                size = self._constant(stride, point, location)
+                digit = self._binary("stablehlo.divide", digit, size, point, location)
             if stride * axis.size < self.mesh.device_count:
-                size = self.constant(axis.size, point, location)
+                size = self._constant(axis.size, point, location)
                 digit = self._binary("stablehlo.remainder", digit, size, point, location)
             if index is not None:
-                size = self.constant(axis.size, point, location)
+                size = self._constant(axis.size, point, location)
                 index = self._binary("stablehlo.multiply", index, size, point, location)
                 digit = self._binary("stablehlo.add", index, digit, point, location)
             index = digit
-        return index if index is not None else self.constant(0, point, location)
+        return index if index is not None else self._constant(0, point, location)
 
     def _look_up(self, axes: Axes, device: Any, point: Any, location: Any) -> Any:
         """The shard index from a table by device id, for meshes whose devices are not in natural order."""
@@ -201,8 +207,26 @@ class Emitter:
 
     # -- building blocks ---------------------------------------------------------------------------------------------
 
+    def once(self, point: Any, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What ``make`` makes at ``point``, or made under ``key`` before, in the same block.
+
+        For what follows from the device alone, such as indices, of which a program would have thousands of equal ones.
+        Points in a block only move forward, but for `shard_index`, so what is there already comes before.
+        """
+        key = (point.block, *key)
+        if key not in self._once:
+            self._once[key] = make()
+        return self._once[key]
+
+    def forget(self) -> None:
+        """Lets `once` make everything anew from here on."""
+        self._once.clear()
+
     def constant(self, value: int, point: Any, location: Any) -> Any:
         """A scalar ``tensor<i64>`` constant."""
+        return self.once(point, (value,), lambda: self._constant(value, point, location))
+
+    def _constant(self, value: int, point: Any, location: Any) -> Any:
         type = tensor_type([], "i64")
         attr = _mlir.ir.DenseElementsAttr.get_splat(type, _mlir.ir.IntegerAttr.get(type.element_type, value))
         return self.create("stablehlo.constant", [], type, {"value": attr}, point, location)

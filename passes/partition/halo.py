@@ -15,6 +15,7 @@ A device that nobody sends to receives zeros, so zeros around the dimension cost
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,18 +206,17 @@ class Side:
         """Puts each strip where it belongs and takes from each what its shard holds."""
         size, total = shape_of(value)[self.dim], shape_of(value)[self.dim] * self.count
         result = self._spread(fill, self._resized(value, need.length))
-        wanted = self._positions(need)
+        self._positions(need)
         for strip in plan.strips:
             part = self._received(value, strip, cyclic=False)
             # In the window of shard i the strip starts at (size - step) * i + distance * size + first - start.
             offset = need.length - (strip.distance * size + strip.first - need.start)
             part = self._pad(part, need.length, need.length, None)
             part = self._dynamic_slice(part, self._index(need.step - size, offset), need.length)
-            begin = self._index(size, strip.distance * size + strip.first)
-            end = self._index(size, strip.distance * size + strip.first + strip.size)
-            inside = self._and(self._compare("GE", wanted, begin), self._compare("LT", wanted, end))
+            begin = strip.distance * size + strip.first
+            inside = self._between(need, (size, begin), (size, begin + strip.size))
             if strip.distance:
-                inside = self._and(inside, self._inside(wanted, total))
+                inside = self._and(inside, self._inside(need, total))
             result = self.select(inside, part, result)
         return result
 
@@ -225,7 +225,7 @@ class Side:
         firsts, total = (need.first(0), need.first(self.count - 1)), size * self.count
         if (fill is None and not always) or (min(firsts) >= 0 and max(firsts) + need.length <= total):
             return value
-        return self.select(self._inside(self._positions(need), total), value, self._spread(fill, value.type))
+        return self.select(self._inside(need, total), value, self._spread(fill, value.type))
 
     # -- reductions --------------------------------------------------------------------------------------------------
 
@@ -250,24 +250,52 @@ class Side:
 
     def select_from(self, need: Need, begin: int, value: Any, other: Any) -> Any:
         """``value`` where ``need`` is at element ``begin`` of the dimension or behind it, else ``other``."""
-        return self.select(self._compare("GE", self._positions(need), self._constant(begin)), value, other)
+        return self.select(self._where("GE", need, (0, begin)), value, other)
 
     def _index(self, step: int, start: int) -> Any:
         """``step * i + start`` on shard ``i``, as a scalar."""
         if step == 0:
             return self._constant(start)
-        index = self.emit.offset(self.axes, step, self.point, self.location)
-        return self._add(index, self._constant(start)) if start else index
+        if start == 0:
+            return self.emit.offset(self.axes, step, self.point, self.location)
+        return self._once(("index", step, start), lambda: self._add(self._index(step, 0), self._constant(start)))
 
     def _positions(self, need: Need) -> Any:
         """Which elements of the dimension ``need`` is about, as a vector."""
-        type = tensor_type([need.length], "i64")
-        numbers = self._create("stablehlo.iota", [], type, {"iota_dimension": i64_attr(0)})
-        return self._add(numbers, self._spread(self._index(need.step, need.start), type))
 
-    def _inside(self, positions: Any, total: int) -> Any:
-        low = self._compare("GE", positions, self._constant(0))
-        return self._and(low, self._compare("LT", positions, self._constant(total)))
+        def make() -> Any:
+            type = tensor_type([need.length], "i64")
+            numbers = self._create("stablehlo.iota", [], type, {"iota_dimension": i64_attr(0)})
+            return self._add(numbers, self._spread(self._index(need.step, need.start), type))
+
+        return self._once(("positions", need), make)
+
+    def _where(self, direction: str, need: Need, index: tuple[int, int]) -> Any:
+        """Where the elements ``need`` is about are, by ``direction``, to the `_index` of ``index``."""
+        return self._once(
+            (direction, need, index), lambda: self._compare(direction, self._positions(need), self._index(*index))
+        )
+
+    def _between(self, need: Need, begin: tuple[int, int], end: tuple[int, int]) -> Any:
+        """Which elements ``need`` is about are from the `_index` of ``begin`` on and before that of ``end``."""
+
+        def make() -> Any:
+            self._index(*begin), self._index(*end)
+            return self._and(self._where("GE", need, begin), self._where("LT", need, end))
+
+        return self._once(("between", need, begin, end), make)
+
+    def _inside(self, need: Need, total: int) -> Any:
+        """Which elements ``need`` is about are in a dimension of ``total``."""
+
+        def make() -> Any:
+            return self._and(self._where("GE", need, (0, 0)), self._where("LT", need, (0, total)))
+
+        return self._once(("inside", need, total), make)
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """See `Emitter.once`."""
+        return self.emit.once(self.point, (self.axes, *key), make)
 
     # -- building blocks ---------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from passes.partition.hoist_gathers import HoistGathers
 from passes.partition.meetings import may_meet
 from passes.partition.merge_collectives import MergeCollectives
 from passes.partition.outline import Flat, Keep, Outliner
-from passes.partition.summary import volume
+from passes.partition.summary import Calls, collectives, volume
 from passes.pipeline import runner
 from passes.pipeline.base import Pass
 from passes.pipeline.options import RunOptions
@@ -52,6 +52,7 @@ class _Attempt:
 
     may_meet: bool
     volume: tuple[float, int]
+    collectives: Calls
     module: Any
     flat: tuple[Flat, ...]
     changes: dict[str, int]
@@ -59,14 +60,14 @@ class _Attempt:
 
 def improve(
     program: Program, outliner: Outliner, communication: Communication | None
-) -> tuple[tuple[Flat, ...], dict[str, int]]:
+) -> tuple[tuple[Flat, ...], dict[str, int], Calls]:
     """Brings functions and composites back and makes less of the collectives.
 
     What passes over collectives find is in one function. So functions that talk stay inlined, or all do, if that is the
     way to move less data; neither is tried where nothing can come of it.
 
     Returns:
-      The composites that are left flat, and what was done about collectives (`Report.changes`).
+      The composites that are left flat, what was done about collectives (`Report.changes`), and which are left.
     """
     spare = _copy(program.module) if outliner.has_calls and communication else None
     best = _attempt(program, outliner, Keep.ALL, communication)
@@ -76,7 +77,7 @@ def improve(
         # Of those that move no less, the first one keeps most functions.
         best = min(best, _attempt(program, outliner, keep, communication), key=lambda attempt: attempt.volume)
     program.module = best.module
-    return best.flat, best.changes
+    return best.flat, best.changes, best.collectives
 
 
 def _attempt(program: Program, outliner: Outliner, keep: Keep, communication: Communication | None) -> _Attempt:
@@ -85,7 +86,8 @@ def _attempt(program: Program, outliner: Outliner, keep: Keep, communication: Co
     everywhere = communication is not None and (communication.hoist or communication.combine > 0)
     meet = keep is Keep.ALL and communication is not None and (everywhere or may_meet(program.module))
     changes = _run(program, communication)
-    return _Attempt(meet, volume(program.module), program.module, flat, changes)
+    found = collectives(program.module)
+    return _Attempt(meet, volume(found), found, program.module, flat, changes)
 
 
 def _copy(module: Any) -> Any:

@@ -41,6 +41,7 @@ class Localizer:
       decompositions: For composites that stay whole: decomposition, shardings of operands and results -> what it is for
         local shapes.
       inserted: Modules of these -> the function of the program that one became.
+      traced: Whether ops are numbered, and to say what they stand for (`trace`).
     """
 
     program: Program
@@ -51,7 +52,10 @@ class Localizer:
     reductions: dict[Any, Reduction] = field(default_factory=dict)
     decompositions: dict[Any, Decomposition] = field(default_factory=dict)
     inserted: dict[Any, Any] = field(default_factory=dict)
+    traced: bool = False
     _verdicts: dict[Any, Verdict] = field(default_factory=dict)
+    # The ops of blocks that were audited, with their rows.
+    _audited: dict[Any, list[tuple[Any, rows.Row | None]]] = field(default_factory=dict)
     # The op that the audit is at, and what was found of it.
     _judged: tuple[Any, Verdict | None] = (None, None)
 
@@ -62,33 +66,42 @@ class Localizer:
 
     def audit(self, block: Any) -> list[tuple[Any, str]]:
         """The ops of ``block`` (and the control flow in it) that cannot be lowered as planned, each with the reason."""
-        found = []
+        found, ops = [], []
         for view in block.operations:
             op = view.operation
-            if problem := self._problem(op):
+            name = op.name
+            row = rows.ROWS.get(name)
+            ops.append((op, row))
+            if problem := self._problem(op, row):
                 found.append((op, problem))
-            if op.name in CONTROL_FLOW:
+            if name in CONTROL_FLOW:
                 for region in op.regions:
                     found += self.audit(region.blocks[0])
         self._judged = None, None
+        self._audited[block] = ops
         return found
 
-    def _problem(self, op: Any) -> str:
-        self._judged = op, None
-        row = rows.ROWS.get(op.name)
+    def _problem(self, op: Any, row: rows.Row | None) -> str:
         if row is None:
             values = (*op.operands, *op.results)
             return "it has no row in the lowering table" if any(self.shardings.attr(v) for v in values) else ""
-        if row.checked and (problem := self.verdict(op, row.creates).problem):
-            return problem
-        return row.guard(self, op)
+        if not row.checked:
+            self._judged = op, None
+            return row.guard(self, op)
+        verdict = self._verdict(op, row.creates)
+        if verdict.reduced:
+            self.summing.add(op)
+        elif row.guard is rows.no_objection:
+            return verdict.problem
+        self._judged = op, verdict
+        return verdict.problem or row.guard(self, op)
 
-    def verdict(self, op: Any, creates: bool = False) -> Verdict:
+    def verdict(self, op: Any) -> Verdict:
         """The consistency check of ``op`` against its sharding rule, on the shardings of its operands and results."""
         judged, known = self._judged
         if judged is op and known is not None:
             return known
-        found = self._verdict(op, creates)
+        found = self._verdict(op, creates=False)
         if judged is op:
             self._judged = op, found
             if found.reduced:
@@ -96,16 +109,17 @@ class Localizer:
         return found
 
     def _verdict(self, op: Any, creates: bool) -> Verdict:
-        attr, parse = self.shardings.attr, self.shardings.parse
-        operands, results = tuple(map(attr, op.operands)), tuple(map(attr, op.results))
+        of = self.shardings.attr
+        operands, results = tuple(map(of, op.operands)), tuple(map(of, op.results))
         if not any(operands) and not any(results):
             return _CONSISTENT
-        if RULE not in op.attributes:
+        rule_attr = op.attributes.get(RULE)
+        if rule_attr is None:
             return Verdict("it has no sharding rule")
-        rule_attr = op.attributes[RULE]
         key = (rule_attr, operands, results)
         if key not in self._verdicts:
             rule, _ = decode(rule_attr)
+            parse = self.shardings.parse
             self._verdicts[key] = check(rule, tuple(map(parse, operands)), tuple(map(parse, results)), creates)
         return self._verdicts[key]
 
@@ -113,12 +127,11 @@ class Localizer:
 
     def block(self, block: Any, returned: list[Any]) -> None:
         """Lowers every op of ``block``; what its terminator returns is moved to the shardings ``returned``."""
-        operations = [op.operation for op in block.operations]
-        for op in operations[:-1]:
-            row = rows.ROWS.get(op.name)
+        audited = self._audited.pop(block)
+        for op, row in audited[:-1]:
             if row is not None:
                 row.lower(self, op)
-        self.match_operands(operations[-1], returned)
+        self.match_operands(audited[-1][0], returned)
 
     def in_place(self, op: Any) -> None:
         """Gives the results of ``op`` their local types."""
@@ -136,9 +149,10 @@ class Localizer:
         expected = self.shardings.local_type(op.results[0].type, attr)
         if value.type != expected:
             raise self.error(op, f"it was lowered to {value.type} where {expected} was planned")
-        hand_over(op.results[0], value)
-        if op.name.startswith("sdy."):
-            stand_for(value, op.operands[0])
+        if self.traced:
+            hand_over(op.results[0], value)
+            if op.name.startswith("sdy."):
+                stand_for(value, op.operands[0])
         op.results[0].replace_all_uses_with(value)
         self.discard(op)
         self.shardings.record(value, attr)
@@ -160,7 +174,8 @@ class Localizer:
                 point = _mlir.ir.InsertionPoint(op)
                 moved = self.emit.reshard(value, source or whole, target or whole, point, op.location)
                 self.shardings.record(moved, attr)
-                stand_for(moved, value)
+                if self.traced:
+                    stand_for(moved, value)
                 op.operands[i] = moved
 
     def error(self, op: Any, reason: str) -> UserError:

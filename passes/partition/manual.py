@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
 from passes.partition.shardings import MANUAL, Axes, manual_axes
-from passes.partition.summary import COLLECTIVES
+from passes.partition.summary import COLLECTIVES, Calls
 from passes.partition.trace import MARKS
 from passes.program.entry import symbol_name
 from passes.program.read import Program
@@ -82,9 +82,9 @@ def collective_lower(localizer: Localizer, op: Any) -> None:
     op.attributes["channel_handle"] = localizer.emit.channel_handle()
 
 
-def new_groups(module: Any, mesh: Mesh) -> dict[Any, Axes]:
-    """The axes behind the replica groups of ``module``, for those that are groups over whole axes of ``mesh``."""
-    attrs = {op.attributes["replica_groups"] for op in named(module, COLLECTIVES) if "replica_groups" in op.attributes}
+def new_groups(found: Calls, mesh: Mesh) -> dict[Any, Axes]:
+    """The axes behind the replica groups of collectives, for those that are groups over whole axes of ``mesh``."""
+    attrs = {op.attributes["replica_groups"] for op, _ in found if "replica_groups" in op.attributes}
     return {attr: axes for attr in attrs if (axes := _spanned(attr, mesh))}
 
 

@@ -156,17 +156,20 @@ def pad_dimensions(
     shardings = ShardingMap(next(iter(named.values())), named)
     shardings.read_function(function)
     chooser = Chooser(function, shardings, padding.arguments, padding.always, stated)
-    if not chooser.is_needed():
-        return []
+    if chooser.is_needed():
+        _choose_and_pad(module, chooser, Values(shardings, padding.poison, counters))
+    for choice in chooser.choices:
+        counters.add("whole" if choice.reason else "padded")
+    return chooser.choices
+
+
+def _choose_and_pad(module: Any, chooser: Chooser, values: Values) -> None:
     with _mlir.record_diagnostics():  # Shardy warns of every op without a rule
         _mlir.passmanager.PassManager.parse(_RULES, _mlir.context()).run(module)
     chooser.choose()
     if chooser.sizes:
-        _Padder(chooser, Values(shardings, padding.poison, counters)).function()
+        _Padder(chooser, values).function()
     _strip_rules(module)
-    for choice in chooser.choices:
-        counters.add("whole" if choice.reason else "padded")
-    return chooser.choices
 
 
 def _strip_rules(module: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.partition.padded_ops import Masks, paddable, rule_of
-from passes.partition.shardings import ShardingMap
+from passes.partition.shardings import MANUAL, ShardingMap
 from passes.program import entry
 from passes.program.types import byte_size
 from passes.sharding.flow import BRANCHES
@@ -130,6 +130,7 @@ class Chooser:
     sizes: dict[Slot, int] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     _views: dict[Any, View] = field(default_factory=dict)
+    _seeds: list[Slot] = field(default_factory=list)
     # Type and sharding -> the dimensions that do not divide.
     _indivisible_of: dict[tuple[Any, Any], tuple[int, ...]] = field(default_factory=dict)
 
@@ -137,10 +138,20 @@ class Chooser:
         self._results = [v.attributes.get("sdy.sharding") for v in entry.results(self.function)]
         self._arguments = {a: i for i, a in enumerate(self.function.regions[0].blocks[0].arguments)}
         self._return = list(self.function.regions[0].blocks[0].operations)[-1].operation
+        self._seeds = list(self._indivisible())
 
     def is_needed(self) -> bool:
-        """Whether any dimension does not divide."""
-        return next(self._indivisible(), None) is not None
+        """Whether any dimension does not divide, and what becomes of it depends on what goes together with it.
+
+        Else fills `choices`: it stays whole where there are so few elements for the shards that nothing can be saved.
+        """
+        reasons = [self._objection_by_size(slot) for slot in self._seeds]
+        if self.always or not all(reasons) or any(map(self._is_stated, self._seeds)):
+            return bool(self._seeds)
+        for (value, dim), reason in zip(self._seeds, reasons, strict=True):
+            size = self._shape(value)[dim]
+            self.choices.append(Choice(size, size, self.shards((value, dim)), 1, reason))
+        return False
 
     def known(self, op: Any) -> View | None:
         """The groups of ``op``, if it has to do with what does not divide."""
@@ -149,7 +160,7 @@ class Chooser:
     def choose(self) -> None:
         """Fills `sizes` and `choices`."""
         seen: set[Slot] = set()
-        for slot in self._indivisible():
+        for slot in self._seeds:
             if slot not in seen:
                 component, views = self._component(slot)
                 seen.update(component)
@@ -162,20 +173,24 @@ class Chooser:
         if self.signature:
             for value in self._arguments:
                 yield from self._indivisible_dims(value)
-        yield from self._indivisible_in(self.function.regions[0].blocks[0])
+        for value, attr in self.shardings.items():
+            if self._dims(value.type, attr) and self._is_result(value):
+                yield from self._indivisible_dims(value)
         if self.signature:
             for index in range(len(self._results)):
                 yield from self._indivisible_dims(("result", index))
 
-    def _indivisible_in(self, block: Any) -> Iterator[Slot]:
-        for view in block.operations:
-            op = view.operation
-            for value in op.results:
-                if self.shardings.attr(value) is not None:
-                    yield from self._indivisible_dims(value)
-            if op.name == LOOP or op.name in BRANCHES:
-                for region in op.regions:
-                    yield from self._indivisible_in(region.blocks[0])
+    @staticmethod
+    def _is_result(value: Any) -> bool:
+        """Whether an op of the program makes the value; what manual computations compute is as it is."""
+        if isinstance(value.owner, _mlir.ir.Block):
+            return False
+        op = value.owner.operation.parent
+        while op.name != "func.func":
+            if op.name == MANUAL:
+                return False
+            op = op.parent
+        return True
 
     def _indivisible_dims(self, value: Any) -> Iterator[Slot]:
         for dim in self._dims(self._type(value), self._attr(value)):
@@ -317,21 +332,34 @@ class Chooser:
             return ("argument", self._arguments[value]) in self.stated
         return not isinstance(value.owner, _mlir.ir.Block) and value.owner.operation.name in _STATED
 
+    def _objection_by_size(self, slot: Slot) -> str:
+        """Why the dimension stays whole whatever goes together with it; empty if there is no such reason."""
+        size, shards, left = self._shape(slot[0])[slot[1]], self.shards(slot), self._shards_left(slot)
+        if shards > _WASTE * size:
+            return _too_large(shards)
+        return _no_more_to_do(left) if left == size else ""
+
+    def _taken_off(self, slot: Slot, growth: float) -> float:
+        """The share of an op's work along the dimension that padding takes off each device; negative if it adds some.
+
+        Args:
+          growth: How many times as large padding makes the dimension.
+        """
+        return 1 / self._shards_left(slot) - growth / self.shards(slot)
+
     def _objection(
         self, size: int, padded: int, shards: int, slots: list[Slot], around: list[tuple[View, Group | None]]
     ) -> str:
         """Why padding would be dearer than leaving the dimensions whole; empty if it is not."""
         if padded > _WASTE * size or padded // shards >= size:
-            return f"padding to {padded} would make it more than {_WASTE} times as large"
-        chosen, left = set(slots), {slot: self._shards_left(slot) for slot in slots}
-        if all(padded * count >= shards * size for count in left.values()):
-            return f"the {max(left.values())} shards that divide it leave a device no more to do"
+            return _too_large(padded)
+        chosen = set(slots)
         saved, moved = 0.0, 0.0
         crossing: set[Any] = set()
         for view, group in around:
             if group is not None and _is_padded(group, chosen):
-                otherwise = min(left.get(slot, 1) for slot in group.outputs or group.inputs)
-                saved += _work(view, group) * (1 / otherwise - padded / (shards * size))
+                among = (slot for slot in group.outputs or group.inputs if slot in chosen)
+                saved += _work(view, group) * max(self._taken_off(slot, padded / size) for slot in among)
                 if not group.outputs:
                     moved += 2 * sum(byte_size(v.type) for v in view.op.results)
                 for value, dim in group.inputs:
@@ -342,7 +370,18 @@ class Chooser:
         moved += sum(byte_size(value.type) for value in crossing)
         if saved > LINK * moved:
             return ""
+        left = max(map(self._shards_left, slots))
+        if saved <= 0 and left > 1:
+            return _no_more_to_do(left)
         return "padding would move more between devices than it saves"
+
+
+def _too_large(padded: int) -> str:
+    return f"padding to {padded} would make it more than {_WASTE} times as large"
+
+
+def _no_more_to_do(left: int) -> str:
+    return f"the {left} shards that divide it leave a device no more to do"
 
 
 def _is_padded(group: Group, chosen: set[Slot]) -> bool:

@@ -31,6 +31,7 @@ from passes.partition.side_table import Entry, SideTable
 from passes.partition.summary import traffic
 from passes.partition.trace import number_operations, write_shardings
 from passes.pipeline import runner
+from passes.pipeline.collection import uncollected
 from passes.pipeline.options import RunOptions
 from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry, write
@@ -54,6 +55,7 @@ _COMMUNICATION = Communication()
 _PADDING = Padding()
 
 
+@uncollected()
 def partition(
     program: Program,
     entry_name: str | None = None,
@@ -104,23 +106,25 @@ def partition(
     name, prime = _the_mesh(program, factor_axes(program.module))
     propagation, padded, shapes = _propagate(program, options or PropagateOptions(), padding, prime)
     side_table = _side_table(program, name, prime, shapes)
-    number_operations(program.module)
+    if trace:
+        number_operations(program.module)
     numbered = write.to_bytecode(program.module) if trace else None
     whole = flops(program.module)
     localizer, replicated = plan(program, prime.mesh, meshes(program.module))
+    localizer.traced = trace
     planned = reshards(program, localizer.shardings, prime)
     function = entry.find_entry(program)
     localize_function(localizer, function)
     if trace:
         write_shardings(program.module, localizer.shardings, prime)
-    unaliased = finish(program, function, prime.mesh.device_count, keep_marks=trace)
-    flat, changes = improve(program, outliner, None if trace else communication)
-    named_groups = localizer.emit.axes_of_groups | new_groups(program.module, prime.mesh)
+    unaliased = finish(program, function, prime.mesh.device_count)
+    flat, changes, collectives = improve(program, outliner, None if trace else communication)
+    named_groups = localizer.emit.axes_of_groups | new_groups(collectives, prime.mesh)
     axes_of_groups = {
         attr: tuple(a.text(prime.original) for a in prime.restore_axes(tuple(a.name for a in axes)))
         for attr, axes in named_groups.items()
     }
-    moved = traffic(program.module, axes_of_groups)
+    moved = traffic(collectives, axes_of_groups)
     work = Work(whole, flops(program.module), prime.mesh.device_count)
     fetched = dict(localizer.emit.fetched)
     return Report(

@@ -16,8 +16,8 @@ from passes.partition.exchanges import MOVES, keep_split
 from passes.partition.localize import Localizer, error_for
 from passes.partition.misfits import RESHAPE, joins_many, replicate_misfits
 from passes.partition.picks import rewrite_picks
+from passes.partition.planned import LOWERINGS
 from passes.partition.shardings import ShardingMap
-from passes.partition.trace import number_of
 from passes.pipeline import runner
 from passes.program.entry import find_entry
 from passes.program.read import Program
@@ -41,6 +41,8 @@ SUPPORT = Support(
 # those that Shardy cannot plan as they are.
 _BY_SHARDINGS = CHOICES | dict.fromkeys(MOVES, keep_split) | {RESHAPE: replicate_misfits}
 
+_MOVES = frozenset(LOWERINGS)
+
 # Each round replicates the ops that the last one could not lower. Replicating an op can only hand its neighbours more
 # replicated operands, so two rounds suffice in practice; the bound turns a surprise into an error.
 _ROUNDS = 8
@@ -56,7 +58,7 @@ class Replicated:
 
 
 def plan(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[Replicated]]:
-    """Plans ``program``, whose ops are numbered (`trace.number_operations`), in place.
+    """Plans ``program``, which is propagated, in place.
 
     Returns:
       A localizer that has read the planned shardings and found every op fit for lowering, and the ops that had to be
@@ -93,32 +95,32 @@ def _rule(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
     rewrite_picks(find_entry(program), mesh, meshes)
     populate(program, SUPPORT)
     # Other functions are decompositions of composites, which are planned by themselves.
-    for op in operations(find_entry(program)):
-        _settle(op)
-    _choose(program, mesh, meshes)
+    wanted = [op for op in operations(find_entry(program)) if _settle(op)]
+    _choose(wanted, mesh, meshes)
 
 
-def _settle(op: Any) -> None:
-    """Leaves on ``op`` a rule that planning may rely on, unmarked, because no reshards are made around marked ones."""
-    attributes = op.attributes
-    if RULE not in attributes:
-        return
-    row = rows.ROWS.get(op.name)
-    rule, is_users = decode(attributes[RULE])
+def _settle(op: Any) -> bool:
+    """Leaves on ``op`` a rule that planning may rely on, unmarked, because no reshards are made around marked ones.
+
+    Returns:
+      Whether it depends on shardings as well.
+    """
+    attributes, name = op.attributes, op.name
+    given = attributes.get(RULE)
+    if given is None:
+        return False
+    row = rows.ROWS.get(name)
+    rule, is_users = decode(given)
     if is_users:
         # The same op on a part permutes within the part.
         attributes[RULE] = encode(rule.replicating(rule.permutation))
     elif row is None or row.needs_users_rule:
         attributes[RULE] = encode(unknown(op))
+    return name in _BY_SHARDINGS and (name != RESHAPE or joins_many(op))
 
 
-def _choose(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
-    """Fixes the rules that follow from how the program is sharded."""
-    function = find_entry(program)
-    wanted = [
-        op for op in operations(function)
-        if op.name in _BY_SHARDINGS and RULE in op.attributes and (op.name != RESHAPE or joins_many(op))
-    ]
+def _choose(wanted: list[Any], mesh: Mesh, meshes: dict[str, Mesh]) -> None:
+    """Fixes the rules of the ops ``wanted``, which follow from how the program is sharded."""
     if not wanted:
         return
     shardings = ShardingMap(mesh, meshes)
@@ -144,14 +146,22 @@ def _replicate(
     They get a rule with a factor of its own for every dimension: upstream does not enforce replication of a factor that
     shares its dimension with others.
     """
+    wanted = {op.results[0]: (op, reason) for op, reason in problems if len(op.results)}
     found = {}
+    for place, op in enumerate(_unmoved(program.module)):
+        if len(op.results) and op.results[0] in wanted and place not in replicated:
+            _, reason = wanted.pop(op.results[0])
+            found[place] = Replicated(str(op.name), str(program.where(op) or program.source), reason)
     for op, reason in problems:
-        number = number_of(op)
-        if number is None or number in replicated:
+        if not len(op.results) or op.results[0] in wanted:
             raise error_for(program, op, reason)
-        found[number] = Replicated(str(op.name), str(program.where(op) or program.source), reason)
     replicated |= found
     program.module = ruled
-    for op in operations(program.module):
-        if number_of(op) in found:
+    for place, op in enumerate(_unmoved(program.module)):
+        if place in found:
             op.attributes[RULE] = encode(unknown(op))
+
+
+def _unmoved(module: Any) -> list[Any]:
+    """The ops of ``module`` that are no moves: planning puts these between the others and leaves those in order."""
+    return operations(module, without=_MOVES)

@@ -8,7 +8,7 @@ back into what the user wrote.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from passes import _mlir
@@ -208,8 +208,9 @@ _ON_ANY = ("sdy.sharding",)
 _ON_SOME = (*_ON_ANY, "arg_attrs", "res_attrs", "sharding", "in_shardings", "out_shardings", "out_sharding")
 
 
-def _sharding_attributes(op: Any) -> tuple[str, ...]:
-    name = op.name
+@cache
+def _sharding_attributes(name: str) -> tuple[str, ...]:
+    """Where an op called ``name`` may say something of shardings."""
     return _ON_SOME if name == "func.func" or name.startswith("sdy.") else _ON_ANY
 
 
@@ -278,7 +279,7 @@ def _annotated(module: Any) -> list[tuple[Any, list[str]]]:
     found = []
     for op in operations(module):
         attributes = op.attributes
-        keys = [key for key in _sharding_attributes(op) if key in attributes]
+        keys = [key for key in _sharding_attributes(op.name) if key in attributes]
         if keys:
             found.append((op, keys))
     return found

@@ -50,23 +50,25 @@ def reshards(program: Program, shardings: ShardingMap, prime: PrimeMesh) -> list
     """What the plan of ``program``, which is not lowered yet, moves; most frequent first."""
     counts: dict[tuple[str, str, str], int] = {}
     first: dict[tuple[str, str, str], Any] = {}
+    changes: dict[Any, str] = {}
     for op in named(program.module, frozenset(LOWERINGS)):
-        key = (op.name.removeprefix("sdy."), *_purpose(op, shardings, prime))
+        key = (op.name.removeprefix("sdy."), *_purpose(op, shardings, prime, changes))
         counts[key] = counts.get(key, 0) + 1
         first.setdefault(key, op)
     found = [Reshard(*key, n, str(program.where(first[key]) or "")) for key, n in counts.items()]
     return sorted(found, key=lambda r: -r.count)
 
 
-def _purpose(op: Any, shardings: ShardingMap, prime: PrimeMesh) -> tuple[str, str]:
-    """For which op ``op`` is there, and what it changes."""
+def _purpose(op: Any, shardings: ShardingMap, prime: PrimeMesh, changes: dict[Any, str]) -> tuple[str, str]:
+    """For which op ``op`` is there, and what it changes; ``changes`` remembers the words for that."""
     if op.name in REDUCES:
         axes = ",".join(a.text(prime.original) for a in prime.restore_axes(tuple(reduced_axes(op))))
         return _name(_maker(op.operands[0]), "an argument"), f"over {axes}"
-    whole = shardings.whole(op.results[0].type)
-    before, after = shardings[op.operands[0]] or whole, shardings.parse(out_sharding(op)) or whole
-    change = f"from {prime.restore(before).spec()} to {prime.restore(after).spec()}"
-    return _name(_reader(op.results[0]), "nothing"), change
+    key = (shardings.attr(op.operands[0]), out_sharding(op), op.results[0].type)
+    if key not in changes:
+        before, after = (shardings.parse(attr) or shardings.whole(key[2]) for attr in key[:2])
+        changes[key] = f"from {prime.restore(before).spec()} to {prime.restore(after).spec()}"
+    return _name(_reader(op.results[0]), "nothing"), changes[key]
 
 
 def _maker(value: Any) -> Any:

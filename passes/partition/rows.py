@@ -163,7 +163,8 @@ def _cut(localizer: Localizer, value: Any, attr: Any) -> None:
     shardings.forget(value)
     part = localizer.emit.slice(value, dims, _mlir.ir.InsertionPoint.after(op), op.location)
     shardings.record(part, attr)
-    stand_for(part, value)
+    if localizer.traced:
+        stand_for(part, value)
     for user, number in uses:
         user.operands[number] = part
 
@@ -238,6 +239,8 @@ def branches_lower(localizer: Localizer, op: Any) -> None:
 def barrier_lower(localizer: Localizer, op: Any) -> None:
     """optimization_barrier: results lie as the operands do, position by position."""
     localizer.match_operands(op, [localizer.shardings.attr(v) for v in op.results])
+    # What lies between two of them may become a function (`outline`), the same for every call only if it holds all.
+    localizer.emit.forget()
     localizer.in_place(op)
 
 

@@ -34,6 +34,7 @@ class ShardingMap:
         self._of: dict[Any, Any] = {}
         self._parsed: dict[Any, Sharding | None] = {}
         self._per_value: dict[Any, list[Any]] = {}
+        self._split_in: dict[Any, list[tuple[int, Any]]] = {}
         self._local_types: dict[Any, Any] = {}
 
     def read_function(self, function: Any) -> None:
@@ -68,15 +69,27 @@ class ShardingMap:
     def _read_block(self, block: Any) -> None:
         for view in block.operations:
             op = view.operation
-            attrs = self.of_results(op)
-            for value, attr in zip(op.results, attrs, strict=False):
-                self.record(value, attr)
-            if op.name in CONTROL_FLOW:
+            given, name = op.attributes.get("sdy.sharding"), op.name
+            if given is not None:
+                for number, attr in self._split(given):
+                    self._of[op.results[number]] = attr
+            elif name.startswith("sdy."):
+                for value, attr in zip(op.results, self.of_results(op), strict=False):
+                    self.record(value, attr)
+            if name in CONTROL_FLOW:
+                attrs = self.of_results(op)
                 for region in op.regions:
                     inner = region.blocks[0]
                     for value, attr in zip(inner.arguments, self._of_arguments(op, attrs), strict=False):
                         self.record(value, attr)
                     self._read_block(inner)
+
+    def _split(self, per_value: Any) -> Sequence[tuple[int, Any]]:
+        """The numbers of the results that an attribute says are split, with the sharding of each."""
+        if per_value not in self._split_in:
+            listed = self._listed(per_value)
+            self._split_in[per_value] = [(i, attr) for i, attr in enumerate(listed) if self.parse(attr) is not None]
+        return self._split_in[per_value]
 
     def _of_arguments(self, op: Any, results: Sequence[Any]) -> Sequence[Any]:
         """The sharding attribute of each argument of the blocks of ``op``, whose results lie as ``results`` say."""
@@ -121,6 +134,10 @@ class ShardingMap:
         """Remembers that ``value`` lies as ``attr`` says; ``None`` or a replicated one leaves no trace."""
         if self.parse(attr) is not None:
             self._of[value] = attr
+
+    def items(self) -> Iterable[tuple[Any, Any]]:
+        """Every value that is split, and its sharding attribute, in program order."""
+        return self._of.items()
 
     def forget(self, value: Any) -> None:
         """Drops what is known about ``value``."""
@@ -167,7 +184,9 @@ class ShardingMap:
 
     def listed(self, op: Any, key: str) -> Sequence[Any]:
         """The sharding attributes in the list that ``op`` has under ``key``."""
-        attr = op.attributes[key]
+        return self._listed(op.attributes[key])
+
+    def _listed(self, attr: Any) -> Sequence[Any]:
         if attr not in self._per_value:
             self._per_value[attr] = list(_mlir.sdy.TensorShardingPerValueAttr(attr).shardings)
         return self._per_value[attr]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,24 +77,33 @@ def _type(dtype: str, shape: tuple[int, ...]) -> str:
     return f"{dtype}[{'x'.join(map(str, shape))}]"
 
 
-def traffic(module: Any, axes_of_groups: dict[Any, tuple[str, ...]]) -> list[Traffic]:
-    """The collectives of ``module``, most bytes first.
+# Collectives, each with how often it is called.
+Calls = Sequence[tuple[Any, int]]
+
+
+def collectives(module: Any) -> Calls:
+    """The collectives of ``module``."""
+    return list(with_calls(module, COLLECTIVES))
+
+
+def traffic(found: Calls, axes_of_groups: dict[Any, tuple[str, ...]]) -> list[Traffic]:
+    """The `collectives` that were ``found``, most bytes first.
 
     ``axes_of_groups`` names the axes behind each ``replica_groups`` attribute.
     """
     totals: dict[tuple[str, tuple[str, ...], int], list[int]] = {}
-    for op, times in with_calls(module, COLLECTIVES):
+    for op, times in found:
         key = (op.name.removeprefix("stablehlo."), *axes_of(op, axes_of_groups))
         total = totals.setdefault(key, [0, 0])
         total[0] += times
         total[1] += times * sum(byte_size(v.type) for v in op.operands)
-    found = [Traffic(*key, count, bytes) for key, (count, bytes) in totals.items()]
-    return sorted(found, key=lambda t: (-t.bytes, t.kind, t.axes))
+    counted = [Traffic(*key, count, bytes) for key, (count, bytes) in totals.items()]
+    return sorted(counted, key=lambda t: (-t.bytes, t.kind, t.axes))
 
 
-def volume(module: Any) -> tuple[float, int]:
-    """How many bytes each device sends in the collectives of ``module``, if groups are rings, and in how many."""
-    moved = traffic(module, {})
+def volume(found: Calls) -> tuple[float, int]:
+    """How many bytes each device sends in the `collectives` ``found``, if groups are rings, and in how many."""
+    moved = traffic(found, {})
     return sum(t.wire for t in moved), sum(t.count for t in moved)
 
 

@@ -1,7 +1,7 @@
 """Numbers ops so that a value of the per-device program can be told from which value of the global one it came.
 
-While planning every op carries ``shlo.number``. With tracing on, the per-device program keeps it, together with
-``shlo.sharding``, which says how each result lies; without, both are removed:
+With tracing on, every op carries ``shlo.number`` while it is planned, and the per-device program keeps that, with
+``shlo.sharding``, which says how each result lies:
 
   %5 = "stablehlo.all_reduce"(%4) ... {shlo.number = 17, shlo.result = 0, shlo.sharding = "[[[\\"data\\"], []]]"}
 

@@ -14,6 +14,7 @@ from passes import _mlir
 from passes.errors import Where
 from passes.program.entry import functions, is_declaration, is_private, symbol_name, value_types
 from passes.program.read import Program
+from passes.program.walk import operations
 from passes.sharding.mesh import Mesh, Sharding, axis_from_attr, meshes, sharding_from_attr
 from passes.sharding.signature import SHARDING, by_attribute, shardings, write
 
@@ -203,19 +204,12 @@ def drop_indivisible(program: Program) -> list[Dropped]:
     return dropped
 
 
-def _with_shardings(module: Any) -> list[tuple[Any, Any]]:
-    """The ops with shardings of their results and these, and with ``None`` those that have others."""
-    found: list[tuple[Any, Any]] = []
-    pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
-
-    def collect(op: Any) -> Any:
+def _with_shardings(module: Any) -> Iterator[tuple[Any, Any]]:
+    """The ops with shardings of their results and these, and with ``None`` those that have others, in pre-order."""
+    for op in operations(module):
         given = op.attributes.get(SHARDING)
         if given is not None or op.name in _OTHERS:
-            found.append((op, given))
-        return advance
-
-    module.operation.walk(collect, pre_order)
-    return found
+            yield op, given
 
 
 class _Cutter:

@@ -10,7 +10,7 @@ from passes.execute.executor import Executor
 from passes.execute.verify import verify
 from passes.partition.partition import partition
 from passes.partition.report import Report
-from passes.partition.summary import volume
+from passes.partition.summary import collectives, volume
 from passes.program.read import parse
 from passes.program.write import to_text
 from passes.sharding.annotate import annotate
@@ -185,7 +185,7 @@ def test_examples_keep_functions_and_move_no_more(plan: str) -> None:
         program = parse(source.read_text(), str(source))
         annotate(program, load(str(rules)))
         partition(program, keep_functions=keep)
-        volumes.append(volume(program.module))
+        volumes.append(volume(collectives(program.module)))
         return to_text(program.module)
 
     volumes: list[tuple[float, int]] = []
