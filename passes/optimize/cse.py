@@ -263,7 +263,8 @@ class _Numbering:
 
         At the second one, the first one gets its key.
         """
-        if self.groups or (self.depth and name in _BROADCASTS):
+        # The keys of broadcasts say more inside regions than outside.
+        if self.groups or name in _BROADCASTS:
             return False
         if kind.commuted and hash(operands[0]) > hash(operands[-1]):
             operands = operands[::-1]
