@@ -312,13 +312,23 @@ class _Numbering:
 
     def _leave(self, added: list[Key]) -> None:
         """Forgets what does not dominate the ops to come; a leader then names the places of all it stands for."""
+        if not self.depth:
+            # All that is known is from this block, and most of it stands for nothing else.
+            for key in list(self.merged):
+                self._name_all(self.known[key], key)
+            self.known.clear()
+            return
         for key in added:
             leader = self.known.pop(key)
-            locations = self.merged.pop(key, None)
-            if locations:
-                leader.location = _mlir.ir.Location.fused([leader.location, *locations], context=leader.context)
-                if key in self.merged_inside:
-                    _fuse(leader, self.merged_inside.pop(key))
+            if key in self.merged:
+                self._name_all(leader, key)
+
+    def _name_all(self, leader: Any, key: Key) -> None:
+        """Gives ``leader`` the places of the ops merged into it under ``key``."""
+        locations = self.merged.pop(key)
+        leader.location = _mlir.ir.Location.fused([leader.location, *locations], context=leader.context)
+        if key in self.merged_inside:
+            _fuse(leader, self.merged_inside.pop(key))
 
 
 def _locations(op: Any) -> list[Any]:

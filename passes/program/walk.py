@@ -15,6 +15,9 @@ def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
     A list, because an exception inside a native walk's callback loses its type, and because a walk must not be running
     while the program is edited.
     """
+    op = root.operation
+    if (name := op.name) in REGIONLESS:
+        return [] if name in without else [op]
     found: list[Any] = []
     pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
 
@@ -27,7 +30,7 @@ def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
             found.append(op)
         return advance
 
-    root.operation.walk(collect_some if without else collect, pre_order)
+    op.walk(collect_some if without else collect, pre_order)
     return found
 
 
