@@ -239,11 +239,13 @@ class _Numbering:
                     impure.append(effect)
                 if effect in (Effect.UNIQUE, Effect.EFFECT):
                     continue
-            operands = tuple(op.operands)
-            if operands and not has_regions and self._is_first(op, name, kind, operands, added):
-                continue
+            operands: tuple[Any, ...] = tuple(op.operands)
+            place: tuple[int, ...] = ()
             if self.depth and (not operands or name in _BROADCASTS) and self._stays_in_its_block(operands):
-                operands = (*operands, scope)
+                place = (scope,)
+            if operands and not has_regions and self._is_first(op, name, kind, operands, place, added):
+                continue
+            operands = (*operands, *place)
             key = self.structure.key(op, name, kind.normal_form, operands)
             if self.groups:
                 key = (*key, tuple(self.groups.get(result) for result in op.results))
@@ -258,24 +260,25 @@ class _Numbering:
         self._leave(added)
         return impure
 
-    def _is_first(self, op: Any, name: str, kind: _Kind, operands: tuple[Any, ...], added: list[Key]) -> bool:
+    def _is_first(
+        self, op: Any, name: str, kind: _Kind, operands: tuple[Any, ...], place: tuple[int, ...], added: list[Key]
+    ) -> bool:
         """Whether no op of that name with these operands was seen; most are the only one, and need no key yet.
 
         At the second one, the first one gets its key.
         """
-        # The keys of broadcasts say more inside regions than outside.
-        if self.groups or name in _BROADCASTS:
+        if self.groups:
             return False
         if kind.commuted and hash(operands[0]) > hash(operands[-1]):
             operands = operands[::-1]
-        rough = (name, *operands)
+        rough = (name, *operands, *place)
         first = self.known.get(rough)
         if first is None:
             self.known[rough] = op
             added.append(rough)
             return True
         if (rough, "compared") not in self.known:
-            key = self.structure.key(first, name, kind.normal_form, tuple(first.operands))
+            key = self.structure.key(first, name, kind.normal_form, (*first.operands, *place))
             self.known |= {(rough, "compared"): first, key: first}
             added += [(rough, "compared"), key]
         return False

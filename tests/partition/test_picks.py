@@ -44,7 +44,7 @@ SUMMED = {
 }
 OTHERS = {
     "more than the shards": (sliced("0:4, 1:42, 0:32", "4x41x32"), "stablehlo.slice"),
-    "strides": (sliced("0:4, 0:64:63, 0:32", "4x2x32"), "stablehlo.slice"),
+    "strides": (sliced("0:4, 0:64:63, 0:32", "4x2x32"), "dynamic_slice"),
     "split after": (sliced("0:4, 4:12, 0:32", "4x8x32", after=split('[{}, {"x"}, {}]')), "dynamic_slice"),
     "of a whole dimension": (sliced("3:4, 0:64, 0:32", "1x64x32"), "stablehlo.slice"),
     "no exact sum": (sliced(*LAST, element="f8E4M3FN"), "stablehlo.slice"),
