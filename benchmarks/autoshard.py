@@ -19,7 +19,8 @@ from pathlib import Path
 
 from collectives import xla
 
-from passes.autoshard.autoshard import Outcome, choose, prepare, text_of
+from passes.autoshard.autoshard import Outcome, choose, prepare
+from passes.autoshard.lowering import text_of
 from passes.autoshard.plans import Plan
 from passes.autoshard.search import Found, Goal
 from passes.cost import device
