@@ -11,8 +11,9 @@ parallelism takes (its arguments and 1.1 times its temporaries). The answer is c
 and with the plans of expert_plans.py that fit, by their cost as lowered. Then the same plan is laid on the model's
 small size and a mesh of 8 devices with as many axes, executed, and compared with the original.
 
-  right    no expert plan that fits is faster, and none within 1 % of its time sends fewer bytes; equal when executed
-  worse    an expert plan is faster, or sends fewer bytes in time that is the same within 1 %
+  right    as the package compares plans, in which times within 1 % are equal, none that fits is better: none is faster
+           by more, and none that is not slower by more sends fewer bytes; equal when executed
+  worse    one is faster by more than 1 %, or sends fewer bytes in time that is equal
   unfit    no plan fits, ours or an expert's
   refused  even in shards over all devices the arguments alone exceed the limit, or they do not divide
   wrong    not equal when executed
@@ -207,11 +208,10 @@ def _verdict(about: dict[str, Any]) -> dict[str, Any]:
         return {**found, "verdict": "unfit" if best is None else "worse",
                 "reason": f"{ours['peak'] / 1e9:.2f} GB of {limit / 1e9:.2f}; of experts fits {best}"}
     # Time by the fastest, bytes by the one that sends least of those that are not slower by more than what is equal.
-    rivals = {"seconds": best, "sent": min(
-        (title for title in fitting if fitting[title]["seconds"] <= (1 + TIE) * ours["seconds"]),
-        key=lambda title: fitting[title]["sent"], default=None,
-    )}
-    worse = {key: title for key, title in rivals.items() if title and ours[key] > SAME * fitting[title][key]}
+    near = [title for title, e in fitting.items() if e["seconds"] <= (1 + TIE) * ours["seconds"]]
+    sparing = min(near, key=lambda title: fitting[title]["sent"], default=None)
+    rivals = {"seconds": (best, 1 + TIE), "sent": (sparing, SAME)}
+    worse = {key: title for key, (title, same) in rivals.items() if title and ours[key] > same * fitting[title][key]}
     reason = ", ".join(f"{ours[key] / fitting[title][key]:.3f}x the {key} of {title}" for key, title in worse.items())
     return {**found, "best": next(iter(worse.values()), best), "verdict": "worse" if worse else "right",
             "reason": reason}
@@ -241,17 +241,23 @@ def table(found: list[Case]) -> str:
     """The rows as a table, with a summary in front."""
     rows = [r for r in found if "ours" in r]
     counts = Counter(r["verdict"] for r in rows)
-    more = sum(
-        r["verdict"] == "right" and r["ours"]["sent"] > SAME * r["experts"][r["best"]]["sent"] for r in rows
-    )
+    ways = Counter(_way(r["ours"], r["experts"][r["best"]]) for r in rows if r["verdict"] == "right")
     lines = [
-        f"{len(rows)} rows: {counts['right']} where no expert plan is better ({counts['right'] - more} with no more "
-        f"bytes than the fastest, {more} faster by more than 1 % with more bytes),",
-        f"{counts['worse']} where one is, {counts['unfit']} where no plan fits; {sum(r['equal'] for r in rows)} are "
-        "equal when executed.",
+        f"{len(rows)} rows: {counts['right']} where no expert plan is better ({ways['both']} with no more time and no "
+        f"more bytes than the fastest, {ways['faster']}",
+        f"faster by more than 1 % with more bytes, {ways['sparing']} with fewer bytes in time within 1 %), "
+        f"{counts['worse']} where one is better, {counts['unfit']} where",
+        f"no plan fits; {sum(r['equal'] for r in rows)} are equal when executed.",
         "", HEAD, *map(_row, rows),
     ]
     return "\n".join(lines)
+
+
+def _way(ours: dict[str, Any], best: dict[str, Any]) -> str:
+    """In which way a plan is no worse than the fastest of an expert."""
+    if ours["seconds"] > SAME * best["seconds"]:
+        return "sparing"
+    return "faster" if ours["sent"] > SAME * best["sent"] else "both"
 
 
 def _row(r: Case) -> str:

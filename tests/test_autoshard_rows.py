@@ -90,6 +90,7 @@ def _figures(seconds: float, sent: float, peak: float) -> dict[str, Any]:
     (_figures(1.99, 7.0, 9.0), True, "worse", "sparing"),
     (_figures(1.99, 5.0, 9.0), True, "worse", "sparing"),
     (_figures(1.9, 5.0, 9.0), True, "right", "fast"),
+    (_figures(2.01, 3.5, 9.0), True, "right", "fast"),
     (_figures(1.0, 5.0, 11.0), True, "worse", "fast"),
     (_figures(1.0, 5.0, 9.0), False, "wrong", "fast"),
 ])
@@ -119,6 +120,7 @@ def test_the_table_marks_what_is_worse() -> None:
     }
     text = autoshard_rows.table([row, {"case": "n 2x4 tight", "verdict": "late"}])
     assert text.splitlines()[0].startswith("1 rows: 0 where no expert plan is better")
+    assert "1 where one is better, 0 where" in text
     assert text.splitlines()[-1] == (
         "| m | 2x4 | 10.00 tight | **2,000** | 5 | 9.00 | fast | 1,500 | 6 | 25.0% | 7 |"
     )

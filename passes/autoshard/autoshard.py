@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass, replace
 
 from passes.autoshard import pins
-from passes.autoshard.certificate import Certificate, certify
+from passes.autoshard.certificate import Certificate, certify, value_of
 from passes.autoshard.classes import Classes
 from passes.autoshard.dimensions import analyse
 from passes.autoshard.given import given, the_mesh
 from passes.autoshard.lowering import Choice, Lowering, copy_of
 from passes.autoshard.model import Model
 from passes.autoshard.occupancy import Occupancy
-from passes.autoshard.search import Found, Goal, search
+from passes.autoshard.search import TIE, Found, Goal, search
 from passes.cost.device import Device
 from passes.cost.estimate import estimate
 from passes.cost.graph import read_graph
@@ -125,17 +125,23 @@ def _look(model: Model, goal: Goal, certify_seconds: float) -> tuple[list[Found]
     """The plans found, in the order in which they are to be lowered, and what is certain about the best."""
     found = search(model, goal)
     if not certify_seconds:
-        return _sparing_first(found, goal), None
+        return _to_lower(found, goal), None
     certificate = certify(model, found[0], goal, certify_seconds)
     if certificate.best != found[0]:
         found.insert(0, certificate.best)
-    return _sparing_first(found, goal), certificate
+    return _to_lower(found, goal), certificate
 
 
-def _sparing_first(found: list[Found], goal: Goal) -> list[Found]:
-    """``found``, which is best first, with that in front which `Goal.sparing` prefers."""
-    first = goal.sparing(found, lambda plan: plan.price)
-    return [first, *[plan for plan in found if plan is not first]]
+def _to_lower(found: list[Found], goal: Goal) -> list[Found]:
+    """``found``, which is best first, as it is to be lowered.
+
+    What `Goal.sparing` prefers comes first, then the plan of fewest actions that is equal in the objective: what the
+    model says is not that exact, and simple plans come out of lowering as they went in.
+    """
+    best = value_of(goal, found[0].price)
+    equal = [f for f in found if goal.fits(f.price) and value_of(goal, f.price) <= (1 + TIE) * best] or found[:1]
+    first = [goal.sparing(found, lambda plan: plan.price), min(equal, key=lambda plan: len(plan.plan))]
+    return list({id(plan): plan for plan in (*first, *found)}.values())
 
 
 def _until_one_fits(lowering: Lowering, goal: Goal) -> int:
@@ -155,7 +161,7 @@ def _until_one_fits(lowering: Lowering, goal: Goal) -> int:
         aim = replace(aim, limit=goal.limit * said / real)
         found = search(lowering.model, aim)
         considered += len(found)
-        if not lowering.lower(_sparing_first(found, aim), _MORE, goal):
+        if not lowering.lower(_to_lower(found, aim), _MORE, goal):
             break
     return considered
 
