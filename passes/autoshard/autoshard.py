@@ -104,8 +104,10 @@ def choose(
     model = prepare(copy_of(source, program), mesh, device, topology, unknown_runs)
     lowering = Lowering(model, source, program, unknown_runs)
     found, certificate = _look(model, goal, certify_seconds)
-    lowering.lower(found, lowered, goal, alternatives)
-    considered = len(found) + _until_one_fits(lowering, goal)
+    # Of plans that the model thinks too large it knows least memory, and no better ones.
+    count = lowered if alternatives or goal.fits(found[0].price) else min(lowered, _MORE)
+    lowering.lower(found, count, goal, alternatives)
+    considered = len(found) + _until_one_fits(lowering, goal, found[0])
     # A preset would write over what is given.
     presets, refused = lowering.presets() if compare and not model.given else ([], {})
     if not any(goal.fits(choice.lowered) for choice in (*lowering.choices, *presets)):
@@ -113,7 +115,7 @@ def choose(
         goal = replace(goal, objective="memory")
         found, certificate = _look(model, goal, certify_seconds)
         considered += len(found)
-        lowering.lower(found, lowered, goal)
+        lowering.lower(found, _MORE, goal)
     ranked = _ranked(goal, lowering.choices, presets)
     if not ranked:
         raise program.error("no plan that was found can be lowered")
@@ -144,24 +146,23 @@ def _to_lower(found: list[Found], goal: Goal) -> list[Found]:
     return list({id(plan): plan for plan in (*first, *found)}.values())
 
 
-def _until_one_fits(lowering: Lowering, goal: Goal) -> int:
-    """Lowers more plans while none fits the limit, or none was thought to; how many were priced for that.
+def _until_one_fits(lowering: Lowering, goal: Goal, first: Found) -> int:
+    """Lowers more plans while the model thinks of the ``first`` that it fits and none does, or the other way round.
 
     What lowered programs take may be more or less than the model says, so limits are tried that differ from the real
-    one by the same part.
+    one by the same part. Returns how many plans were priced for that.
     """
     considered, aim = 0, goal
     for _ in range(_TRIES):
-        if goal.limit is None or aim.limit is None or not lowering.choices:
+        fits = any(goal.fits(choice.lowered) for choice in lowering.choices)
+        if goal.limit is None or not lowering.choices or fits == aim.fits(first.price):
             break
         least = min(lowering.choices, key=lambda choice: choice.lowered.peak)
-        said, real = least.price.peak if least.price is not None else 0.0, least.lowered.peak
-        if any(goal.fits(choice.lowered) for choice in lowering.choices) and said <= aim.limit:
-            break
-        aim = replace(aim, limit=goal.limit * said / real)
-        found = search(lowering.model, aim)
-        considered += len(found)
-        if not lowering.lower(_to_lower(found, aim), _MORE, goal):
+        said = least.price.peak if least.price is not None else 0.0
+        aim = replace(goal, limit=goal.limit * said / least.lowered.peak)
+        found = _to_lower(search(lowering.model, aim), aim)
+        considered, first = considered + len(found), found[0]
+        if not lowering.lower(found, _MORE, goal):
             break
     return considered
 
