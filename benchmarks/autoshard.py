@@ -19,14 +19,15 @@ from pathlib import Path
 
 from collectives import xla
 
-from passes.autoshard.autoshard import Outcome, choose, prepare, text_of
+from passes.autoshard.autoshard import Outcome, choose, prepare
+from passes.autoshard.lowering import pinned_text
 from passes.autoshard.plans import Plan
 from passes.autoshard.search import Found, Goal
 from passes.cost import device
 from passes.cost.laws import sent
 from passes.cost.program_cost import ProgramCost, cost
 from passes.errors import UserError
-from passes.program import read
+from passes.program import read, write
 from passes.program.read import Program
 from passes.sharding import rules_file
 from passes.sharding.annotate import annotate
@@ -115,6 +116,7 @@ def rank(path: str, count: int, with_xla: bool) -> None:
     """Random plans, with the model's figures and those of the lowered program, and the bytes in XLA's."""
     model = prepare(read.read(path), MESH, DEVICE)
     program, choices = read.read(path), random.Random(0)
+    source = write.to_bytecode(program.module)
     actions = model.actions
     pairs: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
     tried: set[Plan] = set()
@@ -125,8 +127,8 @@ def rank(path: str, count: int, with_xla: bool) -> None:
             continue
         tried.add(plan)
         said = model.price(plan)
-        text = text_of(model, Found(plan, said), program)
         try:
+            text = pinned_text(source, program, model, Found(plan, said))
             real = lowered(path, text).estimate
         except UserError as error:
             print("  cannot be lowered:", str(error).splitlines()[0])

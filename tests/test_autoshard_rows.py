@@ -86,12 +86,19 @@ def _figures(seconds: float, sent: float, peak: float) -> dict[str, Any]:
 @pytest.mark.parametrize(("ours", "equal", "verdict", "best"), [
     (_figures(1.0, 5.0, 9.0), True, "right", "fast"),
     (_figures(2.1, 5.0, 9.0), True, "worse", "fast"),
-    (_figures(1.0, 7.0, 9.0), True, "worse", "fast"),
+    (_figures(1.0, 7.0, 9.0), True, "right", "fast"),
+    (_figures(1.99, 7.0, 9.0), True, "worse", "sparing"),
+    (_figures(1.99, 5.0, 9.0), True, "worse", "sparing"),
+    (_figures(1.9, 5.0, 9.0), True, "right", "fast"),
+    (_figures(2.01, 3.5, 9.0), True, "right", "fast"),
     (_figures(1.0, 5.0, 11.0), True, "worse", "fast"),
     (_figures(1.0, 5.0, 9.0), False, "wrong", "fast"),
 ])
 def test_verdict(ours: dict[str, Any], equal: bool, verdict: str, best: str) -> None:
-    experts = {"fast": _figures(2.0, 6.0, 10.0), "slow": _figures(3.0, 1.0, 8.0), "large": _figures(0.5, 0.0, 99.0)}
+    experts = {
+        "fast": _figures(2.0, 6.0, 10.0), "sparing": _figures(2.005, 4.0, 8.0), "slow": _figures(3.0, 1.0, 8.0),
+        "large": _figures(0.5, 0.0, 99.0),
+    }
     about = {"bytes_limit": 10.0, "ours": ours, "experts": experts, "equal": equal, "executed": "differs"}
     found = autoshard_rows._verdict(about)
     assert (found["verdict"], found["best"]) == (verdict, best)
@@ -109,10 +116,11 @@ def test_the_table_marks_what_is_worse() -> None:
     row = {
         "case": "m 2x4 tight", "model": "m", "mesh": "2x4", "limit": "tight", "bytes_limit": 10e9, "verdict": "worse",
         "ours": _figures(2.0, 5e9, 9e9), "experts": {"fast": _figures(1.5, 6e9, 9e9)}, "best": "fast", "fits": True,
-        "equal": True, "gap": 0.25, "search_cpu": 7.4,
+        "equal": True, "gap": 0.25, "search_cpu": 7.4, "title": "autoshard",
     }
     text = autoshard_rows.table([row, {"case": "n 2x4 tight", "verdict": "late"}])
-    assert text.splitlines()[0].startswith("1 rows: 0 no worse")
+    assert text.splitlines()[0].startswith("1 rows: 0 where no expert plan is better")
+    assert "1 where one is better, 0 where" in text
     assert text.splitlines()[-1] == (
         "| m | 2x4 | 10.00 tight | **2,000** | 5 | 9.00 | fast | 1,500 | 6 | 25.0% | 7 |"
     )

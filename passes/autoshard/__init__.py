@@ -32,7 +32,7 @@ def choose(
       memory: Bytes that a plan may take of a device; ``None`` for what the device has, ``math.inf`` for any amount.
       alternatives: How many plans to lower in any case; `Outcome.others` has those that were not chosen.
       compare: Whether the usual plans are lowered too (`Outcome.presets`); one that is better is the answer.
-      seconds: When to stop searching, and to stop looking for a proof.
+      seconds: When to stop searching, in CPU seconds; a quarter of it is for looking for a proof.
 
     Returns:
       ``best`` with its ``rules`` as a rules file, its ``real`` cost and the ``price`` by the model; whether it ``fits``

@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+import math
+from dataclasses import dataclass, replace
 
 from passes.autoshard import pins
 from passes.autoshard.certificate import Certificate, certify, value_of
 from passes.autoshard.classes import Classes
-from passes.autoshard.dimensions import Dimensions, analyse
+from passes.autoshard.dimensions import analyse
 from passes.autoshard.given import given, the_mesh
+from passes.autoshard.lowering import Choice, Lowering, copy_of
 from passes.autoshard.model import Model
 from passes.autoshard.occupancy import Occupancy
-from passes.autoshard.plans import Plan, Price
-from passes.autoshard.rules_text import Dims, constraint_entries, dims, rules_text
-from passes.autoshard.search import Found, Goal, search
+from passes.autoshard.search import TIE, Found, Goal, search
 from passes.cost.device import Device
 from passes.cost.estimate import estimate
 from passes.cost.graph import read_graph
-from passes.cost.program_cost import ProgramCost, cost
-from passes.errors import UserError
 from passes.partition.partition import NORMALISE
 from passes.partition.plan import SUPPORT
 from passes.pipeline import runner
-from passes.program import entry, read, write
+from passes.program import entry, write
 from passes.program.read import Program
-from passes.sharding import rules_file
-from passes.sharding.annotate import annotate
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import populate
-from passes.sharding.op_selection import Operations
 
-# A plan that costs no more than this, in terms of what the model says of the next one, is taken for the best.
-_CLOSE = 1.05
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A plan that was lowered.
-
-    Attributes:
-      title: What it is called in a table.
-      rules: It as a rules file.
-      price: What the model said; ``None`` for a preset.
-      real: What the lowered program costs.
-      plan: Its actions; empty for a preset.
-    """
-
-    title: str
-    rules: str
-    price: Price | None
-    real: ProgramCost
-    plan: Plan = ()
+# How many limits are tried where what was lowered does not fit, and how many plans are lowered for each.
+_TRIES, _MORE = 4, 2
 
 
 @dataclass(frozen=True)
@@ -81,7 +56,7 @@ class Outcome:
     @property
     def fits(self) -> bool:
         """Whether the answer takes no more memory than the limit."""
-        return self.goal.limit is None or self.best.real.estimate.memory.peak <= self.goal.limit
+        return self.goal.fits(self.best.lowered)
 
 
 def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None = None, runs: int = 1) -> Model:
@@ -126,42 +101,81 @@ def choose(
     """
     mesh = the_mesh(program, mesh)
     source = write.to_bytecode(program.module)
-    model = prepare(_copy(source, program), mesh, device, topology, unknown_runs)
+    model = prepare(copy_of(source, program), mesh, device, topology, unknown_runs)
+    lowering = Lowering(model, source, program, unknown_runs)
     found, certificate = _look(model, goal, certify_seconds)
-    if goal.limit is not None and found[0].price.peak > goal.limit and goal.objective != "memory":
-        # What fits best is the answer, and how much it needs.
+    # Of plans that the model thinks too large it knows least memory, and no better ones.
+    count = lowered if alternatives or goal.fits(found[0].price) else min(lowered, _MORE)
+    lowering.lower(found, count, goal, alternatives)
+    considered = len(found) + _until_one_fits(lowering, goal, found[0])
+    # A preset would write over what is given.
+    presets, refused = lowering.presets() if compare and not model.given else ([], {})
+    if not any(goal.fits(choice.lowered) for choice in (*lowering.choices, *presets)):
+        # What takes least memory is the answer, and how much that is.
         goal = replace(goal, objective="memory")
         found, certificate = _look(model, goal, certify_seconds)
-
-    def rank(choice: Choice) -> tuple[float, ...]:
-        return goal.rank(_real_price(choice.real))
-
-    choices: list[Choice] = []
-    for candidate in _distinct(found, lowered):
-        if choices and not alternatives and _is_sure(min(choices, key=rank), candidate, goal):
-            break
-        choice = _lower(source, program, model, candidate, goal, unknown_runs)
-        if choice is not None:
-            choices.append(choice)
-    # A preset would write over what is given.
-    compare = compare and not model.given
-    presets, refused = _presets(source, program, model, unknown_runs) if compare else ([], {})
-    ranked = sorted([*choices, *presets], key=rank)
+        considered += len(found)
+        lowering.lower(found, _MORE, goal)
+    ranked = _ranked(goal, lowering.choices, presets)
     if not ranked:
         raise program.error("no plan that was found can be lowered")
-    return Outcome(ranked[0], [c for c in ranked[1:] if c in choices], presets, refused, model, len(found), goal,
-                   certificate)
+    others = [choice for choice in ranked[1:] if choice in lowering.choices]
+    return Outcome(ranked[0], others, presets, refused, model, considered, goal, certificate)
 
 
 def _look(model: Model, goal: Goal, certify_seconds: float) -> tuple[list[Found], Certificate | None]:
-    """The plans found, best first, and what is certain about the first."""
+    """The plans found, in the order in which they are to be lowered, and what is certain about the best."""
     found = search(model, goal)
     if not certify_seconds:
-        return found, None
+        return _to_lower(found, goal), None
     certificate = certify(model, found[0], goal, certify_seconds)
     if certificate.best != found[0]:
         found.insert(0, certificate.best)
-    return found, certificate
+    return _to_lower(found, goal), certificate
+
+
+def _to_lower(found: list[Found], goal: Goal) -> list[Found]:
+    """``found``, which is best first, as it is to be lowered.
+
+    What `Goal.sparing` prefers comes first, then the plan of fewest actions that is equal in the objective: what the
+    model says is not that exact, and simple plans come out of lowering as they went in.
+    """
+    best = value_of(goal, found[0].price)
+    equal = [f for f in found if goal.fits(f.price) and value_of(goal, f.price) <= (1 + TIE) * best] or found[:1]
+    first = [goal.sparing(found, lambda plan: plan.price), min(equal, key=lambda plan: len(plan.plan))]
+    return list({id(plan): plan for plan in (*first, *found)}.values())
+
+
+def _until_one_fits(lowering: Lowering, goal: Goal, first: Found) -> int:
+    """Lowers more plans while the model thinks of the ``first`` that it fits and none does, or the other way round.
+
+    What lowered programs take may be more or less than the model says, so limits are tried that differ from the real
+    one by the same part. Returns how many plans were priced for that.
+    """
+    considered, aim = 0, goal
+    for _ in range(_TRIES):
+        fits = any(goal.fits(choice.lowered) for choice in lowering.choices)
+        if goal.limit is None or not lowering.choices or fits == aim.fits(first.price):
+            break
+        least = min(lowering.choices, key=lambda choice: choice.lowered.peak)
+        said = least.price.peak if least.price is not None else 0.0
+        aim = replace(goal, limit=goal.limit * said / least.lowered.peak)
+        found = _to_lower(search(lowering.model, aim), aim)
+        considered, first = considered + len(found), found[0]
+        if not lowering.lower(found, _MORE, goal):
+            break
+    return considered
+
+
+def _ranked(goal: Goal, choices: list[Choice], presets: list[Choice]) -> list[Choice]:
+    """All of these, the answer first and then by ``goal``; for time, no preset that fits is faster than the answer."""
+    ranked = sorted([*choices, *presets], key=lambda choice: goal.rank(choice.lowered))
+    if not ranked:
+        return []
+    usual = min([choice.lowered.seconds for choice in presets if goal.fits(choice.lowered)], default=math.inf)
+    able = [choice for choice in ranked if choice is ranked[0] or choice.lowered.seconds <= usual]
+    first = goal.sparing(able, lambda choice: choice.lowered)
+    return [first, *[choice for choice in ranked if choice is not first]]
 
 
 def mesh_shapes(devices: int) -> list[Mesh]:
@@ -176,135 +190,7 @@ def ranked_meshes(
 ) -> list[tuple[Mesh, Found]]:
     """``shapes`` with the best plan of each by the model, best first; ``goal.seconds`` is for all together."""
     source = write.to_bytecode(program.module)
-    first = prepare(_copy(source, program), shapes[0], device, topology, unknown_runs)
+    first = prepare(copy_of(source, program), shapes[0], device, topology, unknown_runs)
     share = replace(goal, seconds=goal.seconds / len(shapes))
     found = [(mesh, search(first.on(mesh), share)[0]) for mesh in shapes]
     return sorted(found, key=lambda f: goal.rank(f[1].price))
-
-
-def text_of(model: Model, found: Found, program: Program, constraints: Sequence[str] = ()) -> str:
-    """``found`` as a rules file for ``program``, with entries for ``constraints``."""
-    function = entry.find_entry(program)
-    body, classes = model.dimensions.graph.entry, model.class_of
-
-    def with_dims(values: list[entry.Value], numbers: tuple[int, ...]) -> list[tuple[entry.Value, Dims]]:
-        chosen = []
-        for value, n in zip(values, numbers, strict=True):
-            if n not in model.given or not model.given[n].closed:
-                k = classes[n]
-                layout, priorities = model.layout(k, found.plan), model.priorities(k, found.plan)
-                chosen.append((value, dims(model.mesh, layout, priorities)))
-        return chosen
-
-    return rules_text(
-        model.mesh, with_dims(entry.arguments(function), body.arguments),
-        with_dims(entry.results(function), body.returned), "\n".join(describe(model, found.plan)), constraints,
-    )
-
-
-def pinned_text(source: bytes, program: Program, model: Model, found: Found) -> str:
-    """`text_of` with the constraints without which some ops would be split otherwise.
-
-    Raises:
-      UserError: the program cannot be planned.
-    """
-    whole = Operations(_copy(source, program))
-
-    def text(chosen: list[pins.Pin]) -> str:
-        return text_of(model, found, program, constraint_entries(model.mesh, whole.all, chosen))
-
-    def annotated(chosen: list[pins.Pin]) -> Program:
-        copy = _copy(source, program)
-        pins.mark(copy)
-        annotate(copy, rules_file.parse(text(chosen)))
-        return copy
-
-    return text(pins.pins_of(model, found.plan, annotated))
-
-
-def describe(model: Model, plan: Plan) -> list[str]:
-    """The actions of ``plan`` in words."""
-    return [
-        f"{model.mesh.axes[axis][0]} splits {title(model.dimensions, colour)}" for colour, axis in plan
-    ] or ["nothing is split: every device runs the whole program"]
-
-
-def title(dimensions: Dimensions, colour: int) -> str:
-    """A colour by its size and where it is found."""
-    where = dimensions.titles[colour]
-    more = f" and {len(where) - 2} more" if len(where) > 2 else ""
-    return f"size {dimensions.sizes[colour]}: {', '.join(where[:2])}{more}"
-
-
-def _copy(source: bytes, program: Program) -> Program:
-    return replace(read.parse(source, program.source), text=program.text)
-
-
-def _is_sure(best: Choice, following: Found, goal: Goal) -> bool:
-    """Whether ``best``, which fits, costs hardly more than the model says of the next plan."""
-    real = _real_price(best.real)
-    fits = goal.limit is None or real.peak <= goal.limit
-    return fits and value_of(goal, real) <= _CLOSE * value_of(goal, following.price)
-
-
-def _distinct(found: list[Found], count: int) -> list[Found]:
-    """The first ``count`` whose prices differ in three digits: others split something small otherwise, if anything."""
-    chosen: dict[tuple[str, ...], Found] = {}
-    for candidate in found:
-        if len(chosen) >= count:
-            break
-        chosen.setdefault(tuple([f"{value:.3g}" for value in astuple(candidate.price)]), candidate)
-    return list(chosen.values())
-
-
-def _lower(source: bytes, program: Program, model: Model, candidate: Found, goal: Goal, runs: int) -> Choice | None:
-    """``candidate`` lowered; ``None`` if that cannot be.
-
-    With constraints it is what the model has priced; without them propagation may have found something better.
-    """
-    found = []
-    for text in _texts(source, program, model, candidate):
-        copy = _copy(source, program)
-        try:
-            annotate(copy, rules_file.parse(text))
-            real = cost(copy, model.device, topology=model.topology, unknown_runs=runs)
-        except UserError:
-            continue
-        found.append(Choice("autoshard", text, candidate.price, real, candidate.plan))
-    return min(found, key=lambda c: goal.rank(_real_price(c.real)), default=None)
-
-
-def _texts(source: bytes, program: Program, model: Model, candidate: Found) -> list[str]:
-    plain = text_of(model, candidate, program)
-    try:
-        pinned = pinned_text(source, program, model, candidate)
-    except UserError:
-        return [plain]
-    # A large program takes long to lower.
-    return [pinned] if pins.is_large(model) else list(dict.fromkeys([pinned, plain]))
-
-
-def _presets(
-    source: bytes, program: Program, model: Model, runs: int
-) -> tuple[list[Choice], dict[str, str]]:
-    found: dict[bytes, Choice] = {}
-    refused = {}
-    for name, text in rules_file.presets().items():
-        copy = _copy(source, program)
-        try:
-            annotate(copy, rules_file.parse(text, f"preset:{name}", model.mesh))
-            annotated = write.to_bytecode(copy.module)
-            if annotated in found:
-                found[annotated] = replace(found[annotated], title=f"{found[annotated].title}, {name}")
-                continue
-            real = cost(copy, model.device, topology=model.topology, unknown_runs=runs)
-        except UserError as error:
-            refused[name] = str(error).splitlines()[0]
-            continue
-        found[annotated] = Choice(f"preset:{name}", text, None, real)
-    return list(found.values()), refused
-
-
-def _real_price(real: ProgramCost) -> Price:
-    e = real.estimate
-    return Price(e.seconds, e.local, e.sent, e.memory.peak, e.memory.arguments)

@@ -54,11 +54,11 @@ class Certificate:
 
 
 def certify(model: Model, best: Found, goal: Goal, seconds: float = 10.0) -> Certificate:
-    """How good ``best`` is for ``goal`` after ``seconds`` of looking at others.
+    """How good ``best`` is for ``goal`` after ``seconds`` of CPU time in which others were looked at.
 
     All lists of the model's actions count, which are what the search knows.
     """
-    return _Tree(model, best, goal).run(time.monotonic() + seconds)
+    return _Tree(model, best, goal).run(time.process_time() + seconds)
 
 
 def value_of(goal: Goal, price: Price) -> float:
@@ -164,7 +164,7 @@ class _Tree:
         met = {root}
         nodes = 0
         while waiting and waiting[0].bound < self._value() * (1 - 1e-9):
-            if time.monotonic() > until:
+            if time.process_time() > until:
                 return Certificate(waiting[0].bound, self.best, nodes)
             node = heapq.heappop(waiting)
             nodes += 1

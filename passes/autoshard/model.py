@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -33,8 +33,10 @@ from passes.autoshard.plans import Action, Layout, Plan, Price, about, allot, pa
 from passes.autoshard.rounds import Rounds
 from passes.cost.device import Device
 from passes.sharding.mesh import Mesh
-from passes.sharding.sharding_rule import Mapping as RuleMapping
 from passes.sharding.sharding_rule import Rule
+
+# For each part of a model which of its states it is in under one plan.
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,17 @@ class Model:
         self._mover = Mover(mesh, device, topology)
         self._layouts: dict[tuple[int, Plan], Layout] = {}
         self._splits: dict[tuple[int, Plan], Split] = {}
-        self._shares: list[dict[Plan, Share]] = [{} for _ in self.parts]
+        # Colour -> the parts with it.
+        self._parts_of: dict[int, list[int]] = {}
+        for number, part in enumerate(self.parts):
+            for c in part.colours:
+                self._parts_of.setdefault(c, []).append(number)
+        # What parts add, a row for each part and actions about it: time without and in collectives, bytes sent, those
+        # of arguments, and those at each moment.
+        self._table = np.zeros((256, 4 + occupancy.moments))
+        self._used = 0
+        self._rows: list[dict[Plan, int]] = [{} for _ in self.parts]
+        self._majors: dict[int, tuple[list[list[int | None]], list[list[int | None]]]] = {}
         self._moves: dict[tuple[int, Plan], tuple[float, float, float, float]] = {}
 
     @property
@@ -178,23 +190,45 @@ class Model:
 
     def price(self, plan: Plan) -> Price:
         """What ``plan`` costs."""
-        local = communication = moved = arguments = 0.0
-        alive = np.zeros(self.occupancy.moments)
-        for number, part in enumerate(self.parts):
-            share = self.share(number, about(plan, part.colours))
-            local += share.local
-            communication += share.communication
-            moved += share.sent
-            arguments += share.arguments
-            alive += share.alive
-        peak = arguments + float(alive.max(initial=0.0))
+        return self.total(self.rows(plan))
+
+    def rows(self, plan: Plan, near: Rows | None = None, colours: Iterable[int] = ()) -> Rows:
+        """What `total` adds up: the row of each part under ``plan``.
+
+        ``near`` has those of a plan that is the same but for actions about ``colours``.
+        """
+        if near is None:
+            return np.array([self._row(number, about(plan, part.colours)) for number, part in enumerate(self.parts)])
+        found = near.copy()
+        for number in {number for c in colours for number in self._parts_of[c]}:
+            found[number] = self._row(number, about(plan, self.parts[number].colours))
+        return found
+
+    def total(self, rows: Rows) -> Price:
+        """The price of the plan with these rows."""
+        figures = self._table[rows].sum(axis=0)
+        local, communication, moved, arguments = map(float, figures[:4])
+        peak = arguments + float(figures[4:].max(initial=0.0))
         return Price(local + communication, local, moved, peak, arguments)
 
     def share(self, number: int, own: Plan) -> Share:
         """What the part ``number`` adds, by the actions of a plan about its colours."""
-        known = self._shares[number]
+        at = self._row(number, own)
+        row = self._table[at]
+        local, communication, moved, arguments = map(float, row[:4])
+        return Share(local, communication, moved, arguments, row[4:].copy())
+
+    def _row(self, number: int, own: Plan) -> int:
+        known = self._rows[number]
         if own not in known:
-            known[own] = self._share(self.parts[number], own)
+            share = self._share(self.parts[number], own)
+            if self._used == len(self._table):
+                self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+            row = self._table[self._used]
+            row[:4] = share.local, share.communication, share.sent, share.arguments
+            row[4:] = share.alive
+            known[own] = self._used
+            self._used += 1
         return known[own]
 
     def _share(self, part: Part, own: Plan) -> Share:
@@ -233,14 +267,24 @@ class Model:
         local = self._whole(ops) / parts(self.axis_sizes, factors)
         summed = tuple(axis for f in sorted(rule.reduction) for axis in factors[f])
         made, wanted = (
-            tuple(_mapped(mapping, factors, rule.sizes) for mapping in mappings)
-            for mappings in (rule.results, rule.operands)
+            tuple([tuple([factors[f] if f is not None else () for f in dims]) for dims in majors])
+            for majors in self._majors_of(rule)
         )
         seconds = size = 0.0
         for k, layout in () if ops.added_first and summed else zip(ops.results, made, strict=True):
             more, bytes = self._mover.complete(self.classes.values[k].bytes, layout, summed, self.layout(k, plan))
             seconds, size = seconds + more, size + bytes
         return Split(local, seconds, size, wanted, made)
+
+    def _majors_of(self, rule: Rule) -> tuple[list[list[int | None]], list[list[int | None]]]:
+        """For each dimension of results and of operands the factor that an axis splits; rules live as long as this."""
+        if id(rule) not in self._majors:
+            results, operands = (
+                [[major(dim, rule.sizes) for dim in mapping] for mapping in mappings]
+                for mappings in (rule.results, rule.operands)
+            )
+            self._majors[id(rule)] = results, operands
+        return self._majors[id(rule)]
 
     def _whole(self, ops: Ops) -> float:
         """Seconds of one run of an op that is not split."""
@@ -268,12 +312,3 @@ class Model:
                         arranged = max(arranged, copy)
             self._moves[key] = seconds, size, extra, arranged
         return self._moves[key]
-
-
-def _mapped(mapping: RuleMapping, factors: Layout, sizes: Sequence[int]) -> Layout:
-    """How a tensor lies in an op whose factors are split so."""
-    found = []
-    for dim in mapping:
-        f = major(dim, tuple(sizes))
-        found.append(factors[f] if f is not None else ())
-    return tuple(found)

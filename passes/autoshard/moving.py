@@ -11,7 +11,10 @@ from passes.sharding.mesh import Mesh
 
 
 class Mover:
-    """Seconds, and bytes that one device sends, of moves on one mesh of one kind of device."""
+    """Seconds, and bytes that one device sends, of moves on one mesh of one kind of device.
+
+    What goes into a collective is read from memory, and what comes out is written to it.
+    """
 
     def __init__(self, mesh: Mesh, device: Device, topology: str | None = None) -> None:
         self.mesh, self.device, self.topology = mesh, device, topology
@@ -72,8 +75,17 @@ class Mover:
             if axes not in self._groups:
                 named = tuple(self.mesh.axis(self.mesh.axes[a][0]) for a in axes)
                 self._groups[axes] = tuple(self.mesh.groups(named)[0])
-            self._seconds[key] = self.device.collective(kind, self._groups[axes], int(size), self.topology)
+            made = size * _made(kind, product(self.axis_sizes, axes))
+            self._seconds[key] = (
+                self.device.collective(kind, self._groups[axes], int(size), self.topology)
+                + (size + made) / self.device.memory_bandwidth
+            )
         return self._seconds[key], sent(kind, product(self.axis_sizes, axes)) * size
+
+
+def _made(kind: str, count: int) -> float:
+    """How much larger than what a device puts in what it gets is, in a group of ``count``."""
+    return {"all_gather": count, "reduce_scatter": 1 / count}.get(kind, 1.0)
 
 
 def _misplaced(source: Layout, target: Layout) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from passes.autoshard.classes import Classes
+from passes.cost.graph import Graph
 from passes.cost.memory import Memory
 
 # How many of the moments are looked at at which most is in memory; of each kind.
@@ -27,7 +28,11 @@ class Occupancy:
     def __init__(self, classes: Classes, memory: Memory) -> None:
         graph, free = classes.dimensions.graph, classes.dimensions.free
         end = len(graph.entry.nodes)
-        lifetimes = [(classes.of_value[v], first, last) for v, first, last in memory.lifetimes if v not in free]
+        begun = _begun(graph, free)
+        lifetimes = [
+            (classes.of_value[begun.get(v, v)], first, last) for v, first, last in memory.lifetimes
+            if v not in free or v in begun
+        ]
         numbers = np.unique([k for k, _, _ in lifetimes]).astype(np.int64)
         counts = np.zeros((len(numbers), end + 1), dtype=np.int32)
         if lifetimes:
@@ -50,6 +55,18 @@ class Occupancy:
             self.arriving.append((firsts[:, None] == moments).sum(axis=0).astype(np.float64))
         self.moments = len(moments)
         self.arguments = Counter(classes.of_value[v] for v in graph.entry.arguments)
+
+
+def _begun(graph: Graph, free: set[int]) -> dict[int, int]:
+    """Free values that a loop starts from, which lie as the loop's results do: value -> result."""
+    found: dict[int, int] = {}
+    stack = [graph.entry]
+    while stack:
+        for node in stack.pop().nodes:
+            stack += node.bodies
+            if node.name == "stablehlo.while":
+                found.update((v, result) for v, result in zip(node.operands, node.results, strict=True) if v in free)
+    return found
 
 
 def _moments(

@@ -12,7 +12,8 @@ from passes.cli.common import add_entry, add_input, add_output, check_output, re
 from passes.errors import EXIT_OK, UserError
 
 if TYPE_CHECKING:
-    from passes.autoshard.autoshard import Choice, Outcome
+    from passes.autoshard.autoshard import Outcome
+    from passes.autoshard.lowering import Choice
     from passes.autoshard.model import Model
     from passes.autoshard.search import Goal
     from passes.cost.device import Device
@@ -44,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what to have least of: seconds, bytes sent, or bytes of memory (default: time)"
     ))
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", default=20.0, help=(
-        "when to stop searching (default: 20)"
+        "when to stop searching, in CPU seconds (default: 20)"
     ))
     parser.add_argument("--certify", type=float, metavar="SECONDS", default=5.0, help=(
-        "look for so long for a better plan, and a proof that no plan is much better (default: 5; 0: do not)"
+        "look for so many CPU seconds for a better plan, and a proof that none is much better (default: 5; 0: do not)"
     ))
     parser.add_argument("--lower", type=whole_number, metavar="N", default=4, help=(
         "how many of the plans that look best are lowered at most, to choose by what they really cost (default: 4)"
@@ -214,7 +215,7 @@ def _dimension_lines(model: Model) -> list[str]:
 
 
 def _lines(outcome: Outcome, goal: Goal, seconds: float) -> list[str]:
-    from passes.autoshard.autoshard import describe
+    from passes.autoshard.lowering import describe
     from passes.cli.cost import duration, quantity
     from passes.cli.tables import align
 
@@ -259,7 +260,7 @@ def _certainty(outcome: Outcome) -> list[str]:
 
 
 def _to_json(outcome: Outcome, goal: Goal, seconds: float) -> dict[str, Any]:
-    from passes.autoshard.autoshard import describe
+    from passes.autoshard.lowering import describe
 
     def plan(choice: Choice) -> dict[str, Any]:
         e = choice.real.estimate

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from passes.autoshard.autoshard import prepare, text_of
+from passes.autoshard.autoshard import prepare
+from passes.autoshard.lowering import text_of
 from passes.autoshard.model import Model
 from passes.autoshard.plans import Plan
 from passes.autoshard.search import Found

@@ -6,12 +6,13 @@ from functools import cache
 
 import pytest
 
-from passes.autoshard.autoshard import Outcome, choose, text_of
-from passes.autoshard.search import Found, Goal
+from passes.autoshard.autoshard import Outcome, choose
+from passes.autoshard.lowering import Lowering, text_of
+from passes.autoshard.search import TIE, Found, Goal, search
 from passes.errors import UserError
 from passes.execute.verify import verify
 from passes.partition.partition import partition
-from passes.program import read
+from passes.program import read, write
 from passes.program.entry import arguments, find_entry, results
 from passes.sharding import rules_file
 from passes.sharding.annotate import annotate
@@ -46,6 +47,34 @@ def test_the_answer_computes_the_same_on_8_devices(name: str, limit: float) -> N
     report = partition(program)
     assert verify(original, program, report.side_table).ok
     assert report.traffic
+
+
+# Lowered programs take more than the model says of what it finds first, or less than it says any plan takes.
+@pytest.mark.parametrize(("name", "limit"), [
+    ("gpt/train_step", 6e5), ("scan_layers/train_step", 1e6), ("scan_layers/train_step", 2e6),
+    ("decoder/train_step", 5.2e5),
+])
+def test_what_counts_for_the_limit_is_what_the_lowered_program_takes(name: str, limit: float) -> None:
+    found, goal = example(name), Goal(limit)
+    program = found.program()
+    said = search(found.model, goal)
+    [first] = Lowering(found.model, write.to_bytecode(program.module), program, 1).lower(said, 1, goal)
+    assert (said[0].price.peak <= limit) != (first.lowered.peak <= limit)
+    outcome = choose(program, MESH, V5E, goal, lowered=1, compare=False, certify_seconds=0)
+    assert outcome.fits and outcome.goal == goal
+    assert outcome.best.lowered.peak <= limit
+
+
+@pytest.mark.parametrize(("name", "limit"), PROGRAMS[:3])
+def test_of_plans_that_are_equal_the_sparing_and_the_simple_one_are_lowered(name: str, limit: float) -> None:
+    found, goal = search(example(name).model, Goal(limit)), Goal(limit)
+    equal = [f for f in found if goal.fits(f.price) and f.price.seconds <= (1 + TIE) * found[0].price.seconds]
+    outcome = choose(
+        example(name).program(), MESH, V5E, goal, lowered=2, alternatives=True, compare=False, certify_seconds=0
+    )
+    lowered = [outcome.best, *outcome.others]
+    assert min(f.price.sent for f in equal) in [c.price.sent for c in lowered if c.price]
+    assert min(len(f.plan) for f in equal) in [len(c.plan) for c in lowered]
 
 
 def test_weights_stored_in_shards_compute_the_same_on_8_devices() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from passes.autoshard.autoshard import pinned_text, text_of
+from passes.autoshard.lowering import pinned_text, text_of
 from passes.autoshard.plans import Plan
 from passes.autoshard.search import Found
 from passes.cost.program_cost import cost
