@@ -20,10 +20,14 @@ from passes.cost.graph import read_graph
 from passes.partition.partition import NORMALISE
 from passes.partition.plan import SUPPORT
 from passes.pipeline import runner
+from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry, write
 from passes.program.read import Program
+from passes.program.walk import named
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import populate
+from passes.sharding.tuples import NAMES
+from passes.sharding.tuples import dissolve as dissolve_tuples
 
 # How many limits are tried where what was lowered does not fit, and how many plans are lowered for each.
 _TRIES, _MORE = 4, 2
@@ -63,8 +67,10 @@ def prepare(program: Program, mesh: Mesh, device: Device, topology: str | None =
     """The model of ``program``, which is flattened and gets sharding rules on the way.
 
     Raises:
-      UserError: a tensor has a dynamic shape.
+      UserError: a tensor has a dynamic shape, or a value is something else than a tensor.
     """
+    dissolve_tuples(program, named(program.module, NAMES))
+    check_for_sdy(program)
     pins.mark(program)
     runner.run(program, NORMALISE.replace("EXCEPT", ""))
     populate(program, SUPPORT)

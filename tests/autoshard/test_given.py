@@ -51,3 +51,13 @@ def test_a_program_with_them_is_chosen_for_and_runs() -> None:
     assert report.side_table.arguments[0].sharding.spec().startswith("P('data'")
     found = verify(read.parse(PROGRAM), program, report.side_table, inputs="exact")
     assert found.ok, "\n".join(found.lines())
+
+
+def test_dynamic_shapes_are_named_with_what_to_do() -> None:
+    text = """func.func @main(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %0 = stablehlo.tanh %x : tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}"""
+    with pytest.raises(UserError, match="sharding needs static shapes; refine them first") as caught:
+        choose(read.parse(text), MESH, device.load("tpu_v5e"), Goal(), lowered=1)
+    assert caught.value.where is not None and caught.value.where.line == 1
