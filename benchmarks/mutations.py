@@ -221,6 +221,11 @@ OPTIMIZE = [
             "            self._inside(op)\n            before = self._changes",
             "            before = self._changes",
         ),
+        (
+            "what goes with a region leaves nothing to others",
+            "used = [*site.operands, *(self._forget_inside(op) if site.name in _WITH_REGIONS else ())]",
+            "used = list(site.operands)",
+        ),
         ("ops above that are left a value are not looked at again", "self._left_to_one.append(value)", "pass"),
         (
             "a region is not swept again after its op changed in place",

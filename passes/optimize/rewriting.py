@@ -15,6 +15,7 @@ from passes import _mlir
 from passes.optimize.elements import Tensor, describe, splat_attribute, splat_of
 from passes.pipeline.base import Counters
 from passes.program import purity
+from passes.program.walk import operations
 
 Apply = Callable[["Site"], "Any | None"]
 
@@ -267,10 +268,20 @@ class Sweep:
         self._counters.removed(op, f"{rule.pattern} is {rule.result}")
         for result, value in zip(results, values, strict=True):
             result.replace_all_uses_with(value)
+        used = [*site.operands, *(self._forget_inside(op) if site.name in _WITH_REGIONS else ())]
         op.erase()
-        for operand in site.operands:
-            self.release(operand)
+        for value in used:
+            self.release(value)
         return True
+
+    def _forget_inside(self, op: Any) -> list[Any]:
+        """Takes what is defined in the regions of ``op`` out of `makers`; returns what they use from outside."""
+        inside = operations(op)[1:]
+        used = [value for inner in inside for value in inner.operands]
+        for inner in inside:
+            for result in inner.results:
+                self.makers.pop(result, None)
+        return [value for value in dict.fromkeys(used) if value in self.makers]
 
     def release(self, value: Any) -> None:
         """Erases the op that defines ``value`` if nothing uses it any more, and what only that op used."""

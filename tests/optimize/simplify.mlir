@@ -131,3 +131,23 @@ func.func @one_inside_a_loop(%n: tensor<i32>, %a: tensor<4xf32>) -> tensor<4xf32
   }
   return %0#2 : tensor<4xf32>
 }
+
+// -----
+
+// The branch that is never taken was the other one to use the broadcast.
+// CHECK-LABEL: @left_by_a_branch
+func.func @left_by_a_branch(%a: tensor<4xf32>) -> tensor<2x4xf32> {
+  // CHECK: %[[N:.*]] = stablehlo.negate %arg0 : tensor<4xf32>
+  // CHECK-NEXT: %[[R:.*]] = stablehlo.broadcast_in_dim %[[N]], dims = [1]
+  // CHECK-NEXT: return %[[R]]
+  %first = stablehlo.constant dense<0> : tensor<i32>
+  %0 = stablehlo.broadcast_in_dim %a, dims = [1] : (tensor<4xf32>) -> tensor<2x4xf32>
+  %1 = stablehlo.negate %0 : tensor<2x4xf32>
+  %2 = "stablehlo.case"(%first) ({
+    stablehlo.return %1 : tensor<2x4xf32>
+  }, {
+    %3 = stablehlo.tanh %0 : tensor<2x4xf32>
+    stablehlo.return %3 : tensor<2x4xf32>
+  }) : (tensor<i32>) -> tensor<2x4xf32>
+  return %2 : tensor<2x4xf32>
+}
