@@ -154,6 +154,8 @@ def _certainty(outcome: Outcome, goal: Goal) -> dict[str, Any]:
         key=lambda found: goal.rank(found[0]),
     )
     certificate = certify(outcome.model, Found(plan, said), goal, CERTIFY_SECONDS)
+    if not goal.fits(certificate.best.price):
+        return {}
     best = value_of(goal, certificate.best.price)
     own = outcome.best.price
     return {"gap": certificate.gap(best), "bound": certificate.bound, "nodes": certificate.nodes,

@@ -45,7 +45,8 @@ class Outcome:
       model: What priced plans.
       considered: How many plans were priced.
       goal: What was looked for in the end: least memory, if nothing was found that fits.
-      certificate: How much better the plan could be that the model finds best; ``None`` if that was not asked for.
+      certificate: How much better the plan could be that the model finds best; ``None`` if that was not asked for, or
+        if the model says that nothing fits.
     """
 
     best: Choice
@@ -137,7 +138,9 @@ def _look(model: Model, goal: Goal, certify_seconds: float) -> tuple[list[Found]
     certificate = certify(model, found[0], goal, certify_seconds)
     if certificate.best != found[0]:
         found.insert(0, certificate.best)
-    return _to_lower(found, goal), certificate
+    # If nothing fits by the model, a plan that really does is within no part of anything.
+    certain = certificate if goal.fits(certificate.best.price) or goal.objective == "memory" else None
+    return _to_lower(found, goal), certain
 
 
 def _to_lower(found: list[Found], goal: Goal) -> list[Found]:

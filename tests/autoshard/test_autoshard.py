@@ -65,6 +65,13 @@ def test_what_counts_for_the_limit_is_what_the_lowered_program_takes(name: str, 
     assert outcome.best.lowered.peak <= limit
 
 
+def test_nothing_is_certain_where_the_model_says_that_nothing_fits() -> None:
+    outcome = choose(
+        example("decoder/train_step").program(), MESH, V5E, Goal(5.2e5), lowered=1, compare=False, certify_seconds=1
+    )
+    assert outcome.fits and outcome.certificate is None
+
+
 @pytest.mark.parametrize(("name", "limit"), PROGRAMS[:3])
 def test_of_plans_that_are_equal_the_sparing_and_the_simple_one_are_lowered(name: str, limit: float) -> None:
     found, goal = search(example(name).model, Goal(limit)), Goal(limit)
