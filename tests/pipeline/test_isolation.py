@@ -240,9 +240,12 @@ def test_unregistered_ops_survive_the_journey() -> None:
 
 
 PARENT = f"""
+import signal
 import sys
 from passes.pipeline import registry, runner, worker_process
 from passes.program import read
+# A job in the background of a shell ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 registry.OWN_PASSES["sample-sleep"] = "sample_passes:Sleep"
 text = {TEXT!r}
 runner.run(read.parse(text), "builtin.module({UNPROVEN})")
