@@ -90,7 +90,7 @@ def _rule(build: Builder, value: Value) -> str:
     if build.unit.mesh is None or not value.shape or not build.chance(0.1):
         return ""
     build.unit.features.add("rules")
-    factors = "ijkl"[: len(value.shape)]
+    factors = "ijklmnop"[: len(value.shape)]
     dims = ", ".join(factors)
     sizes = ", ".join(f"{f}={size}" for f, size in zip(factors, value.shape, strict=True))
     whole = [f for f, size in zip(factors, value.shape, strict=True) if size > 1 and build.chance(0.3)]
