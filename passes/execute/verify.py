@@ -91,10 +91,10 @@ def verify(
     run = _Run(original, transformed, entry, given, level, devices, executor, expected, computed_in(original))
     if side_table is not None and not is_manual(transformed, entry):
         report = _per_device(run, side_table)
-    elif side_table is not None:
+    elif side_table is not None or xla_partition:
         report = _partitioned(run)
     else:
-        report = _partitioned(run) if xla_partition else _global(run)
+        report = _global(run)
     clock.append(time.perf_counter())
     stages = ("inputs", "original", "transformed and comparison")
     seconds = {stage: end - start for stage, start, end in zip(stages, clock[:-1], clock[1:], strict=True)}

@@ -37,7 +37,6 @@ def check_structure(program: Program, table: SideTable, entry_name: str | None =
     found = [*_module(program, count)]
     computation = whole_computation(function)
     named = {} if computation is None and not has_local_types(program) else meshes(program.module)
-    left: set[str] = set()
     if computation is None:
         arguments = entry.arguments(function)
         found += _signature("argument", table.arguments, arguments[: len(arguments) - len(table.constants)], named)
