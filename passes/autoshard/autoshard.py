@@ -14,6 +14,7 @@ from passes.autoshard.lowering import Choice, Lowering, copy_of
 from passes.autoshard.model import Model
 from passes.autoshard.occupancy import Occupancy
 from passes.autoshard.search import TIE, Found, Goal, search
+from passes.autoshard.stored import stored
 from passes.cost.device import Device
 from passes.cost.estimate import estimate
 from passes.cost.graph import read_graph
@@ -31,6 +32,8 @@ from passes.sharding.tuples import dissolve as dissolve_tuples
 
 # How many limits are tried where what was lowered does not fit, and how many plans are lowered for each.
 _TRIES, _MORE = 4, 2
+# What a plan costs by the model is at most so much more than what it really costs.
+_PROMISED = 1.05
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def choose(
     count = lowered if alternatives or goal.fits(found[0].price) else min(lowered, _MORE)
     lowering.lower(found, count, goal, alternatives)
     considered = len(found) + _until_one_fits(lowering, goal, found[0])
+    _lower_stored(lowering, goal)
     # A preset would write over what is given.
     presets, refused = lowering.presets() if compare and not model.given else ([], {})
     if not any(goal.fits(choice.lowered) for choice in (*lowering.choices, *presets)):
@@ -174,6 +178,15 @@ def _until_one_fits(lowering: Lowering, goal: Goal, first: Found) -> int:
         if not lowering.lower(found, _MORE, goal):
             break
     return considered
+
+
+def _lower_stored(lowering: Lowering, goal: Goal) -> None:
+    """Lowers the plan that stores everything in shards too, where by the model it is not much worse than what was."""
+    plan = stored(lowering.model)
+    price = lowering.model.price(plan)
+    best = min([choice.lowered for choice in lowering.choices], key=goal.rank, default=None)
+    if best is None or not goal.fits(best) or value_of(goal, price) <= _PROMISED * value_of(goal, best):
+        lowering.lower([Found(plan, price)], 1, goal)
 
 
 def _ranked(goal: Goal, choices: list[Choice], presets: list[Choice]) -> list[Choice]:

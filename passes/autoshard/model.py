@@ -131,13 +131,18 @@ class Model:
         return Model(self.classes, self.occupancy, mesh, self.device, self.topology)
 
     def _actions(self) -> list[Action]:
-        """Every colour of an argument on every axis that divides it."""
+        """Every colour of an argument on every axis that divides a dimension of it there.
+
+        Elsewhere it may not: channels in groups are stored in more shards than there are groups.
+        """
         dimensions = self.dimensions
-        colours = sorted({c for v in dimensions.graph.entry.arguments for c in dimensions.colours[v]})
-        return [
-            (c, axis) for c in colours for axis, size in enumerate(self.axis_sizes)
-            if size > 1 and dimensions.sizes[c] > 1 and dimensions.sizes[c] % size == 0
-        ]
+        found = {
+            (c, axis)
+            for v in dimensions.graph.entry.arguments
+            for c, dim in zip(dimensions.colours[v], dimensions.graph.shapes[v], strict=True)
+            for axis, size in enumerate(self.axis_sizes) if size > 1 and dim > 1 and dim % size == 0
+        }
+        return sorted(found)
 
     def _parts(self) -> list[Part]:
         changing = frozenset(c for c, _ in self.actions)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from passes.autoshard.model import Model, Rows
 from passes.autoshard.plans import Action, Plan, Price
+from passes.autoshard.stored import by_bytes, stored
 
 T = TypeVar("T")
 
@@ -85,11 +85,11 @@ class _Search:
     def __init__(self, model: Model, goal: Goal) -> None:
         self.model, self.goal = model, goal
         self.until = time.process_time() + goal.seconds
-        self.known: dict[Plan, Price] = {(): model.price(())}
+        self.known: dict[Plan, Price] = {plan: model.price(plan) for plan in ((), stored(model))}
         self.near: tuple[Plan, Rows] = (), model.rows(())
         meetings = {pair for part in model.parts for pair in itertools.combinations(sorted(part.colours), 2)}
         self.meetings = meetings | {(later, former) for former, later in meetings}
-        self.by_bytes = _by_bytes(model)
+        self.by_bytes = by_bytes(model)
 
     def run(self) -> list[Found]:
         beam: list[Plan] = [()]
@@ -198,13 +198,3 @@ class _Search:
         for at, other in enumerate(plan):
             if other[0] == action[0] or other[1] == action[1]:
                 yield (*plan[:at], action, *plan[at + 1 :]), (action[0], other[0])
-
-
-def _by_bytes(model: Model) -> list[Action]:
-    """The actions of ``model``, those first that split most of its arguments."""
-    size: Counter[int] = Counter()
-    for k, count in model.occupancy.arguments.items():
-        values = model.classes.values[k]
-        for c in set(values.colours):
-            size[c] += count * values.bytes
-    return sorted(model.actions, key=lambda action: (-size[action[0]], action))
