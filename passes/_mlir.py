@@ -78,6 +78,11 @@ def _complete(dialect: str) -> None:
         vars(module).update(public)
 
 
+def rewriting() -> Any:
+    """MLIR's rewriting by patterns, on which the wheels put no module in Python."""
+    return _extension("_mlir").rewrite
+
+
 # The last is the one in use.
 _contexts: list[Any] = []
 

@@ -12,46 +12,66 @@ from passes.program.purity import REGIONLESS
 def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
     """Every operation inside ``root`` (itself included), in pre-order, but for those called one of ``without``.
 
-    A list, because an exception inside a native walk's callback loses its type, and because a walk must not be running
-    while the program is edited.
+    A list, because a walk must not be running while the program is edited.
     """
     op = root.operation
     if (name := op.name) in REGIONLESS:
         return [] if name in without else [op]
-    found: list[Any] = []
-    pre_order, advance = _mlir.ir.WalkOrder.PRE_ORDER, _mlir.ir.WalkResult.ADVANCE
-
-    def collect(op: Any) -> Any:
-        found.append(op)
-        return advance
-
-    def collect_some(op: Any) -> Any:
-        if op.name not in without:
-            found.append(op)
-        return advance
-
-    op.walk(collect_some if without else collect, pre_order)
+    found = [] if name in without else [op]
+    _collect(op, without, found)
     return found
 
 
-def named(root: Any, names: Collection[str]) -> list[Any]:
-    """Every operation inside ``root`` that is called one of ``names``, in pre-order.
-
-    Blocks are looked through in Python, which takes half the time of a native walk that calls back for each op.
-    """
-    op = root.operation
-    found = [op] if op.name in names else []
-    _collect_named(op, names, found)
-    return found
-
-
-def _collect_named(op: Any, names: Collection[str], found: list[Any]) -> None:
+def _collect(op: Any, without: frozenset[str], found: list[Any]) -> None:
+    """Looks through blocks, which takes less time than a native walk that calls back for each op."""
     for region in op.regions:
         for block in region:
             for view in block:
                 inner = view.operation
                 name = inner.name
-                if name in names:
+                if name not in without:
                     found.append(inner)
                 if name not in REGIONLESS:
-                    _collect_named(inner, names, found)
+                    _collect(inner, without, found)
+
+
+def named(root: Any, names: Collection[str]) -> list[Any]:
+    """Every operation inside ``root`` (itself included) that is called one of ``names``, in pre-order.
+
+    A native walk for patterns hands out these alone; the others take a third of the time that looking at each from here
+    does. Blocks that nothing leads to are not walked through.
+    """
+    op = root.operation
+    found: list[Any] = []
+
+    def collect(op: Any, _: Any) -> bool:
+        found.append(op.operation)
+        # Nothing is rewritten.
+        return True
+
+    rewrite = _mlir.rewriting()
+    patterns = rewrite.RewritePatternSet(op.context)
+    for name in names:
+        patterns.add(name, collect)
+    rewrite.walk_and_apply_patterns(op, patterns.freeze())
+    found = found if REGIONLESS.issuperset(names) else _in_pre_order(found)
+    return [op, *found] if op.name in names else found
+
+
+def _in_pre_order(ops: list[Any]) -> list[Any]:
+    """``ops``, which are in post-order, in pre-order: each goes before those inside of it, which end in front of it."""
+    found: list[Any] = []
+    for op in ops:
+        place = len(found)
+        if len(op.regions):
+            while place and _is_inside(found[place - 1], op):
+                place -= 1
+        found.insert(place, op)
+    return found
+
+
+def _is_inside(op: Any, outer: Any) -> bool:
+    while (op := op.parent) is not None:
+        if op == outer:
+            return True
+    return False
