@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from passes import _mlir
 from passes.partition.device_indices import DeviceIndices
-from passes.partition.groups import blocks, group_key, is_plain, is_used_once
+from passes.partition.groups import group_key, in_blocks, is_plain, is_used_once
 from passes.pipeline.base import Counters, Pass, Statistic
 from passes.pipeline.collection import uncollected
 from passes.program import purity
@@ -69,13 +69,11 @@ func.func @main(%x: tensor<2x8xf32>) -> tensor<4x4xf32> {
     def run(self, module: Any, counters: Counters) -> None:
         """Rewrites block by block, from the first op to the last."""
         with uncollected():
-            for block in list(blocks(module)):
-                names = [(view.operation, view.operation.name) for view in block]
-                if any(name in purity.COLLECTIVES for _, name in names):
-                    sweep = _Sweep(counters)
-                    for op in [op for op, name in names if name in ("stablehlo.dynamic_slice", "stablehlo.all_gather")]:
-                        sweep.visit(op)
-                    sweep.erase()
+            for _, ops in list(in_blocks(module, frozenset(name for name, _ in _RULES))):
+                sweep = _Sweep(counters)
+                for op in ops:
+                    sweep.visit(op)
+                sweep.erase()
 
 
 class _Sweep:

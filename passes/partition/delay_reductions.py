@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from passes import _mlir
-from passes.partition.groups import blocks, combiner, group_key, is_plain
+from passes.partition.groups import combiner, group_key, in_blocks, is_plain
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.pipeline.collection import uncollected
 
@@ -76,8 +76,9 @@ func.func @main(%x: tensor<4xi32>, %y: tensor<4xi32>, %t: tensor<4xi32>) -> tens
     def run(self, module: Any, counters: Counters) -> None:
         """Rewrites block by block."""
         with uncollected():
-            for block in list(blocks(module)):
-                _Block(self.reorder_floats, counters).rewrite(block)
+            for block, reductions in list(in_blocks(module, _REDUCTIONS)):
+                if len(reductions) > 1:
+                    _Block(self.reorder_floats, counters).rewrite(block, reductions)
 
 
 @dataclass
@@ -113,19 +114,16 @@ class _Block:
         self._parts: dict[Any, _Parts] = {}
         self._stale: list[Any] = []
 
-    def rewrite(self, block: Any) -> None:
-        operations = [view.operation for view in block]
-        names = [op.name for op in operations]
-        reductions = [(op, name) for op, name in zip(operations, names, strict=True) if name in _REDUCTIONS]
-        if len(reductions) < 2:
-            return
-        for op, _ in reductions:
+    def rewrite(self, block: Any, reductions: list[Any]) -> None:
+        """Rewrites ``block``, in which ``reductions`` are."""
+        for op in reductions:
             self._find_root(op)
-        for op, name in reductions:
-            self._count(op, name)
+        for op in reductions:
+            self._count(op, op.name)
         if all(total < 2 for total in self._totals.values()):
             return
-        for op, name in zip(operations, names, strict=True):
+        for op in [view.operation for view in block]:
+            name = op.name
             if name in _REDUCTIONS:
                 self._start(op)
             elif name in _SUMS and op.results[0] in self._roots:

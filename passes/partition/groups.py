@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from passes.program import purity
+from passes.program.walk import named
 
 _CHANNEL_TYPE = re.compile(r"type = (\d+)")
 
@@ -49,14 +50,20 @@ def is_used_once(op: Any) -> bool:
 
 
 def blocks(op: Any) -> Iterator[Any]:
-    """The blocks of ``op`` in which collectives may stand: of functions, loops and branches, however nested."""
-    for region in op.regions:
-        for block in region:
-            yield block
-            for view in block:
-                inner = view.operation
-                if inner.name in _WITH_BLOCKS and len(inner.regions):
-                    yield from blocks(inner)
+    """The blocks of ``op`` in which collectives may stand, outer ones first: of functions, loops and branches."""
+    found: dict[Any, None] = {}
+    for inner in (op, *named(op, _WITH_BLOCKS)):
+        if inner == op or inner.block in found:
+            found |= dict.fromkeys(block for region in inner.regions for block in region)
+    return iter(found)
+
+
+def in_blocks(op: Any, names: frozenset[str]) -> Iterator[tuple[Any, list[Any]]]:
+    """The `blocks` of ``op`` with ops called one of ``names``, and these in order."""
+    found: dict[Any, list[Any]] = {}
+    for inner in named(op, names):
+        found.setdefault(inner.block, []).append(inner)
+    return ((block, found[block]) for block in blocks(op) if block in found)
 
 
 _WITH_BLOCKS = frozenset({"builtin.module", "func.func"}) | {

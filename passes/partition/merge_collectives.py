@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from passes import _mlir
-from passes.partition.groups import blocks, combiner, group_key, is_plain, is_used_once
+from passes.partition.groups import combiner, group_key, in_blocks, is_plain, is_used_once
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.pipeline.collection import uncollected
 
@@ -70,8 +70,8 @@ func.func @main(%x: tensor<4xi32>) -> tensor<4xi32> {
         """Merges block by block, from the first op to the last, so that chains of any length become one."""
         merger = _Merger(self.reorder_floats, counters)
         with uncollected():
-            for block in list(blocks(module)):
-                for op in [view.operation for view in block if view.operation.name in _KINDS]:
+            for _, ops in list(in_blocks(module, frozenset(_KINDS))):
+                for op in ops:
                     merger.visit(op)
 
 

@@ -12,6 +12,7 @@ from passes.partition.side_table import SideTable
 from passes.program import purity
 from passes.program.entry import functions, symbol_name
 from passes.program.types import byte_size
+from passes.program.walk import named
 
 COLLECTIVES = frozenset(
     f"stablehlo.{name}"
@@ -108,41 +109,20 @@ def volume(found: Calls) -> tuple[float, int]:
 
 
 def with_calls(module: Any, names: frozenset[str]) -> Iterator[tuple[Any, int]]:
-    """The ops of ``module`` that are called one of ``names``, each with how often its function is called."""
-    inside = {symbol_name(f): _interesting(f, names) for f in functions(module)}
+    """The ops of ``module`` that are called one of ``names``, each with how often its function is called.
+
+    What nothing is known to call is taken to run once.
+    """
+    by_name = {symbol_name(f): f for f in functions(module)}
     callers: dict[str, Counter[str]] = {}
-    for name, ops in inside.items():
-        for op, kind in ops:
-            if kind not in names:
-                for callee in purity.callees(op):
-                    callers.setdefault(callee, Counter())[name] += 1
+    for name, function in by_name.items() if len(by_name) > 1 else ():
+        for op in named(function, purity.CALLEE_ATTRIBUTES):
+            for callee in purity.callees(op):
+                callers.setdefault(callee, Counter())[name] += 1
     times: dict[str, int] = {}
-    for name in inside:
+    for name, function in by_name.items():
         _count_calls(name, callers, times)
-    for name, ops in inside.items():
-        yield from ((op, times[name]) for op, kind in ops if kind in names)
-
-
-def _interesting(function: Any, names: frozenset[str]) -> list[tuple[Any, str]]:
-    """The ops of ``function`` called one of ``names``, and those that may call functions, with what they are called."""
-    found: list[tuple[Any, str]] = []
-    _collect(function, names, found)
-    return found
-
-
-def _collect(op: Any, names: frozenset[str], found: list[tuple[Any, str]]) -> None:
-    for region in op.regions:
-        for block in region:
-            for view in block:
-                inner = view.operation
-                name = inner.name
-                if name in names:
-                    found.append((inner, name))
-                elif name in purity.REGIONLESS:
-                    continue
-                elif name in purity.CALLEE_ATTRIBUTES or not purity.is_known(name):
-                    found.append((inner, name))
-                _collect(inner, names, found)
+        yield from ((op, times[name]) for op in named(function, names))
 
 
 def _count_calls(name: str, callers: dict[str, Counter[str]], times: dict[str, int]) -> int:
