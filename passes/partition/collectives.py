@@ -47,6 +47,8 @@ class Emitter:
         # One partition_id per block: a value of an outer block captured by a loop body would change the loop's type.
         self._indices: dict[tuple[Any, Axes], Any] = {}
         self._once: dict[tuple[Any, ...], Any] = {}
+        # What was made before each of the functions that the point is in, with the mark it begins with.
+        self._outside: list[tuple[Any, dict[tuple[Any, ...], Any]]] = []
 
     # -- moves between shardings -------------------------------------------------------------------------------------
 
@@ -218,9 +220,18 @@ class Emitter:
             self._once[key] = make()
         return self._once[key]
 
-    def forget(self) -> None:
-        """Lets `once` make everything anew from here on."""
-        self._once.clear()
+    def enter(self, mark: Any) -> None:
+        """Lets `once` make everything anew up to where `leave` gets the same ``mark``.
+
+        For what may become a function, which is the same for every call only if it holds all that it needs.
+        """
+        self._outside.append((mark, self._once))
+        self._once = {}
+
+    def leave(self, mark: Any) -> None:
+        """Goes on with what was made before ``mark``, if that has been entered."""
+        while any(entered == mark for entered, _ in self._outside):
+            _, self._once = self._outside.pop()
 
     def constant(self, value: int, point: Any, location: Any) -> Any:
         """A scalar ``tensor<i64>`` constant."""

@@ -216,7 +216,7 @@ class Side:
             begin = strip.distance * size + strip.first
             inside = self._between(need, (size, begin), (size, begin + strip.size))
             if strip.distance:
-                inside = self._and(inside, self._inside(need, total))
+                inside = self._both(inside, self._inside(need, total))
             result = self.select(inside, part, result)
         return result
 
@@ -281,17 +281,14 @@ class Side:
 
         def make() -> Any:
             self._index(*begin), self._index(*end)
-            return self._and(self._where("GE", need, begin), self._where("LT", need, end))
+            return self._both(self._where("GE", need, begin), self._where("LT", need, end))
 
         return self._once(("between", need, begin, end), make)
 
     def _inside(self, need: Need, total: int) -> Any:
         """Which elements ``need`` is about are in a dimension of ``total``."""
 
-        def make() -> Any:
-            return self._and(self._where("GE", need, (0, 0)), self._where("LT", need, (0, total)))
-
-        return self._once(("inside", need, total), make)
+        return self._both(self._where("GE", need, (0, 0)), self._where("LT", need, (0, total)))
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """See `Emitter.once`."""
@@ -315,7 +312,10 @@ class Side:
         type = _mlir.ir.RankedTensorType(value.type)
         if type.rank > 1:
             dims = {"broadcast_dimensions": _array([self.dim])}
-            inside = self._create("stablehlo.broadcast_in_dim", [inside], tensor_type(type.shape, "i1"), dims)
+            inside = self._once(
+                ("broadcast", inside, self.dim, tuple(type.shape)),
+                lambda: self._create("stablehlo.broadcast_in_dim", [inside], tensor_type(type.shape, "i1"), dims),
+            )
         return self._create("stablehlo.select", [inside, value, other], value.type, {})
 
     def join(self, parts: list[Any]) -> Any:
@@ -330,7 +330,8 @@ class Side:
         amounts = [[amount if d == self.dim else 0 for d in range(len(shape))] for amount in (low, high, 0)]
         keys = ("edge_padding_low", "edge_padding_high", "interior_padding")
         attributes = {key: _array(amount) for key, amount in zip(keys, amounts, strict=True)}
-        scalar = fill if fill is not None else self._spread(None, tensor_type([], _element(value)))
+        type = tensor_type([], _element(value))
+        scalar = fill if fill is not None else self._once(("zero", type), lambda: self._spread(None, type))
         return self._create("stablehlo.pad", [value, scalar], self._resized(value, low + shape[self.dim] + high),
                             attributes)
 
@@ -355,8 +356,8 @@ class Side:
     def _add(self, left: Any, right: Any) -> Any:
         return self._create("stablehlo.add", [left, right], left.type, {})
 
-    def _and(self, left: Any, right: Any) -> Any:
-        return self._create("stablehlo.and", [left, right], left.type, {})
+    def _both(self, left: Any, right: Any) -> Any:
+        return self._once(("and", left, right), lambda: self._create("stablehlo.and", [left, right], left.type, {}))
 
     def _constant(self, value: int) -> Any:
         return self.emit.constant(value, self.point, self.location)

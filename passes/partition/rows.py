@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from passes import _mlir
 from passes.partition import argreduce, composites, constants, indexed, manual, planned, shifts, windows
+from passes.partition.outline import BEGIN, END
 from passes.partition.shardings import MANUAL
 from passes.partition.summary import COLLECTIVES
 from passes.partition.trace import stand_for
@@ -239,8 +240,11 @@ def branches_lower(localizer: Localizer, op: Any) -> None:
 def barrier_lower(localizer: Localizer, op: Any) -> None:
     """optimization_barrier: results lie as the operands do, position by position."""
     localizer.match_operands(op, [localizer.shardings.attr(v) for v in op.results])
-    # What lies between two of them may become a function (`outline`), the same for every call only if it holds all.
-    localizer.emit.forget()
+    attributes = op.attributes
+    if BEGIN in attributes:
+        localizer.emit.enter(attributes[BEGIN])
+    elif END in attributes:
+        localizer.emit.leave(attributes[END])
     localizer.in_place(op)
 
 

@@ -90,3 +90,29 @@ def test_every_move_that_a_plan_may_leave_whole() -> None:
         (found,) = Executor("interpreter", isolated=False).run_per_device(program, [parts], 4)
         for device in range(4):
             assert np.array_equal(found[device], tensor[target.slices(device, tensor.shape)]), (source, target)
+
+
+def test_what_devices_know_of_themselves_is_computed_once_in_and_once_around_what_may_become_a_function() -> None:
+    mesh = Mesh((("x", 2), ("y", 2)))
+    program = parse("func.func @main() { return }")
+    end = program.module.body.operations[0].operation.regions[0].blocks[0].operations[0].operation
+    point, emit = _mlir.ir.InsertionPoint(end), Emitter(mesh)
+
+    def offset() -> object:
+        return emit.offset((mesh.axis("x"),), 4, point, end.location)
+
+    before = offset()
+    emit.enter("first")
+    first = offset()
+    emit.enter("inner")
+    inner = offset()
+    emit.leave("inner")
+    assert offset() == first
+    emit.enter("without an end")
+    emit.leave("first")
+    assert offset() == before
+    emit.leave("without a beginning")
+    assert offset() == before
+    emit.enter("second")
+    second = offset()
+    assert not any(a == b for a, b in itertools.combinations((before, first, inner, second), 2))
