@@ -39,16 +39,7 @@ class Calls:
 
     def add_inside(self, op: Any) -> list[str]:
         """Takes note of all ops inside ``op``, itself included; returns the functions they refer to."""
-        found: list[str] = []
-        advance = _mlir.ir.WalkResult.ADVANCE
-
-        def look(inner: Any) -> Any:
-            if inner.name not in purity.PLAIN:
-                found.extend(self.add(inner.operation))
-            return advance
-
-        op.walk(look)
-        return found
+        return [name for inner in purity.not_plain(op) for name in self.add(inner)]
 
 
 def functions(module: Any) -> dict[str, Any]:

@@ -84,19 +84,13 @@ func.func private @square(%arg0: tensor<4xf32>) -> tensor<4xf32> {
     def run(self, module: Any, counters: Counters) -> None:
         """Merges in place; the surviving op is the first one, and its location names all it stands for."""
         structure = Structure()
-        functions, groups = _survey(module, structure)
+        functions, groups = DuplicateFunctions.of(module, structure), sharding_groups(module)
         numbering = _Numbering(module, Effects(module), counters, structure, groups, self.sunk_constants)
         with uncollected():
             for function in functions.in_order():
                 numbering.regions(function)
                 functions.compare(function)
         _merge_functions(functions, counters)
-
-
-def _survey(module: Any, structure: Structure) -> tuple[DuplicateFunctions, dict[Any, frozenset[int]]]:
-    """What one walk finds about the module's functions and sharding groups."""
-    top = [(view.operation, operations(view.operation, without=purity.PLAIN)) for view in module.regions[0].blocks[0]]
-    return DuplicateFunctions.of(top, structure), sharding_groups(op for _, inside in top for op in inside)
 
 
 def _merge_functions(functions: DuplicateFunctions, counters: Counters) -> None:

@@ -199,7 +199,10 @@ class _Sweep:
         waiting.pop()
         ends: list[Any] = []
         while waiting:
-            self._visit(waiting.pop().operation, ends)
+            op = waiting.pop().operation
+            # Most of a program is of this kind.
+            if self.dangling or op.name not in purity.REGIONLESS or _is_unused(op):
+                self._visit(op, ends)
         for pair in transfers.dead_pairs(ends):
             transfers.bypass_tokens(pair)
             for op in pair:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from passes import _mlir
 from passes.optimize.structure import Structure
 from passes.program import purity
 from passes.program.entry import is_declaration, is_private, symbol_name
+from passes.program.walk import named
 
 # XLA's importer of shard_map finds its bodies by such names and insists on one call for each.
 _ONE_CALL_EACH = "xla.sdy."
@@ -50,14 +52,15 @@ class DuplicateFunctions:
     """The functions of one module, and which of them others stand for.
 
     Attributes:
+      module: The module operation.
       structure: Compares them.
       functions: All functions by name.
       calls: The ops in each function that refer to functions.
-      fixed: Functions that keep their name and place: public ones, and those referred to from where it is not known how
-        to change the reference.
+      fixed: Functions that keep their name and place, such as public ones.
       replaced: Of the functions seen, the equal ones -> the function that stands for them.
     """
 
+    module: Any
     structure: Structure
     functions: dict[str, Any] = field(default_factory=dict)
     calls: dict[str, list[Any]] = field(default_factory=dict)
@@ -67,18 +70,23 @@ class DuplicateFunctions:
     _looked_at: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, top: list[tuple[Any, list[Any]]], structure: Structure) -> DuplicateFunctions:
-        """The functions among the ops at the top of a module, each with the ops inside that are not `purity.PLAIN`."""
-        found = cls(structure)
-        for op, inside in top:
+    def of(cls, module: Any, structure: Structure) -> DuplicateFunctions:
+        """The functions at the top of ``module``."""
+        found = cls(module, structure)
+        for op in (view.operation for view in module.regions[0].blocks[0]):
             if op.name == "func.func":
                 name = symbol_name(op)
                 found.functions[name] = op
-                found.calls[name] = [inner for inner in inside if inner.name in purity.CALLEE_ATTRIBUTES]
+                found.calls[name] = named(op, purity.CALLEE_ATTRIBUTES)
                 if name == "main" or not is_private(op) or is_declaration(op) or _ONE_CALL_EACH in name:
                     found.fixed.add(name)
-            found.fixed.update(name for inner in inside for name in _named_otherwise(inner, op))
         return found
+
+    @cached_property
+    def _referred_to(self) -> set[str]:
+        """Functions that are named where it is not known how to change that; most programs need not be asked."""
+        top = (view.operation for view in self.module.regions[0].blocks[0])
+        return {name for op in top for inner in purity.not_plain(op) for name in _named_otherwise(inner, op)}
 
     def in_order(self) -> Iterator[Any]:
         """The functions, callees first; the calls of each are made to name functions that stay before it is handed out.
@@ -121,5 +129,5 @@ class DuplicateFunctions:
             self._looked_at.add(first)
             self._first[head, self.structure.regions(self.functions[first], {})] = first
         same = self._first.setdefault((head, self.structure.regions(function, {})), name)
-        if same != name and name not in self.fixed:
+        if same != name and name not in self.fixed and name not in self._referred_to:
             self.replaced[name] = same

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 from passes import _mlir
+from passes.program.walk import named
 
+_GROUP = "sdy.sharding_group"
+# What puts a value in a group; the second one where it says so.
+_STATE = frozenset({_GROUP, "stablehlo.custom_call"})
 _GROUP_ID = re.compile(r'xla\.sdy\.sharding_group_id = "(\d+)')
 
 
-def sharding_groups(ops: Iterable[Any]) -> dict[Any, frozenset[int]]:
-    """The ids of the groups that ``ops`` put each value in."""
+def sharding_groups(module: Any) -> dict[Any, frozenset[int]]:
+    """The ids of the groups that each value of ``module`` is put in."""
     found: dict[Any, set[int]] = defaultdict(set)
-    for op in ops:
+    for op in named(module, _STATE):
         group = _group(op)
         if group is not None:
             found[op.operands[0]].add(group)
@@ -23,9 +26,9 @@ def sharding_groups(ops: Iterable[Any]) -> dict[Any, frozenset[int]]:
 
 
 def _group(op: Any) -> int | None:
-    if op.name == "sdy.sharding_group":
+    if op.name == _GROUP:
         return int(_mlir.ir.IntegerAttr(op.attributes["group_id"]).value)
-    if op.name == "stablehlo.custom_call" and "mhlo.frontend_attributes" in op.attributes:
+    if "mhlo.frontend_attributes" in op.attributes:
         found = _GROUP_ID.search(str(op.attributes["mhlo.frontend_attributes"]))
         return int(found[1]) if found else None
     return None

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from passes import _mlir
@@ -133,6 +134,29 @@ REGIONLESS = frozenset(
     name for name in PLAIN if name.startswith(("stablehlo.", "mhlo.")) and name not in CAPTURING
 )
 
+
+def not_plain(op: Any) -> list[Any]:
+    """The ops inside ``op``, itself included, but for the `PLAIN` ones, which are most of a program; in pre-order.
+
+    Blocks are looked through from here, which takes less time than a native walk that calls back for each op.
+    """
+    found = [] if op.name in PLAIN else [op]
+    _collect_not_plain(op, found)
+    return found
+
+
+def _collect_not_plain(op: Any, found: list[Any]) -> None:
+    for region in op.regions:
+        for block in region:
+            for view in block:
+                name = view.name
+                if name not in REGIONLESS:
+                    inner = view.operation
+                    if name not in PLAIN:
+                        found.append(inner)
+                    _collect_not_plain(inner, found)
+
+
 _SYMBOL = re.compile(r'@(?:"((?:[^"\\]|\\.)*)"|([\w$.-]+))')
 
 
@@ -195,8 +219,8 @@ def symbols(among: Iterable[Any]) -> set[str]:
 class Effects:
     """The effects of the ops of one module.
 
-    Functions are summarized together on the first question about a call, in time linear in the module; the summaries
-    stay right while ops are only merged or removed, since that adds no effect.
+    Functions are summarized on the first question about a call of them, once each, with all that they call; the
+    summaries stay right while ops are only merged or removed, since that adds no effect.
 
     Args:
       module: The module operation.
@@ -206,7 +230,7 @@ class Effects:
     def __init__(self, module: Any, kept: frozenset[str] = frozenset()) -> None:
         self._module = module
         self._kept = kept
-        self._functions: dict[str, Effect] | None = None
+        self._summaries: dict[str, Effect] = {}
 
     def of(self, op: Any) -> Effect:
         """What ``op`` does, regions and callees included."""
@@ -223,52 +247,48 @@ class Effects:
     def _of_callees(self, op: Any) -> list[Effect]:
         if op.name not in CALLEE_ATTRIBUTES:
             return []
-        if self._functions is None:
-            self._functions = _summaries(self._module, self._kept)
-        return [self._functions.get(name, Effect.EFFECT) for name in callees(op)]
+        called = callees(op)
+        self._summarize(called)
+        return [self._summaries[name] for name in called]
 
+    def _summarize(self, names: list[str]) -> None:
+        """Adds what is missing of these functions: each one's own effect, spread from callees to callers, worst first.
 
-def _summaries(module: Any, kept: frozenset[str]) -> dict[str, Effect]:
-    """Each function's effect: its own ops' effects, then spread from callees to callers, the worst first.
+        Recursion needs no care: a function in a cycle ends with the worst effect found anywhere in the cycle.
+        """
+        callers: dict[str, list[str]] = defaultdict(list)
+        found: set[str] = set()
+        pending = list(names)
+        while pending:
+            name = pending.pop()
+            found.add(name)
+            if name in self._summaries:
+                continue
+            self._summaries[name], called = self._own_summary(self._functions.get(name))
+            for callee in called:
+                callers[callee].append(name)
+            pending += called
+        for effect in (Effect.EFFECT, Effect.UNIQUE):
+            reached = [name for name in found if self._summaries[name] is effect]
+            while reached:
+                for caller in callers[reached.pop()]:
+                    if self._summaries[caller].value < effect.value:
+                        self._summaries[caller] = effect
+                        reached.append(caller)
 
-    Recursion needs no care: a function in a cycle ends with the worst effect found anywhere in the cycle.
-    """
-    summaries: dict[str, Effect] = {}
-    callers: dict[str, list[str]] = defaultdict(list)
-    for function in module.regions[0].blocks[0]:
-        if function.operation.name != "func.func":
-            continue
-        name = str(_mlir.ir.StringAttr(function.attributes["sym_name"]).value)
-        summaries[name] = _own_summary(function.operation, name, callers, kept)
-    summaries.update(dict.fromkeys(callers.keys() - summaries.keys(), Effect.EFFECT))
-    for effect in (Effect.EFFECT, Effect.UNIQUE):
-        reached = [name for name, own in summaries.items() if own is effect]
-        while reached:
-            for caller in callers[reached.pop()]:
-                if summaries[caller].value < effect.value:
-                    summaries[caller] = effect
-                    reached.append(caller)
-    return summaries
+    @cached_property
+    def _functions(self) -> dict[str, Any]:
+        top = (view.operation for view in self._module.regions[0].blocks[0])
+        return {_mlir.ir.StringAttr(op.attributes["sym_name"]).value: op for op in top if op.name == "func.func"}
 
-
-def _own_summary(function: Any, name: str, callers: dict[str, list[str]], kept: frozenset[str]) -> Effect:
-    if not len(function.regions[0].blocks):
-        return Effect.EFFECT
-    found: set[Effect] = set()
-    called: set[str] = set()
-    advance = _mlir.ir.WalkResult.ADVANCE
-
-    def look(op: Any) -> Any:
-        # Runs for every op of the program, so nearly all of them must end here.
-        if op.name not in PLAIN:
-            op = op.operation
+    def _own_summary(self, function: Any) -> tuple[Effect, set[str]]:
+        """The effect of the ops in ``function``, without those of the functions they refer to, and these."""
+        if function is None or not len(function.regions[0].blocks):
+            return Effect.EFFECT, set()
+        found: set[Effect] = set()
+        called: set[str] = set()
+        for op in not_plain(function):
             if op.name != "func.func":
-                found.add(Effect.EFFECT if op.name in kept else own_effect(op))
+                found.add(Effect.EFFECT if op.name in self._kept else own_effect(op))
                 called.update(callees(op))
-        return advance
-
-    function.walk(look)
-    for callee in called:
-        callers[callee].append(name)
-    return worst(found)
-
+        return worst(found), called

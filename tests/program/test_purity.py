@@ -122,6 +122,19 @@ def test_calls_are_what_their_callees_are(case: str) -> None:
     assert Effects(given.module.operation).of(first_op(given)) is effect
 
 
+def test_one_function_may_be_asked_about_after_another() -> None:
+    """The second one calls the first, the third and another one call each other."""
+    given = program(
+        f"%0 = {call('f')} %1 = {call('g')} %2 = {call('h')} %3 = {call('k')}",
+        function("f", f"stablehlo.optimization_barrier %a : {T}") + function("g", call("f"))
+        + function("h", call("i")) + function("i", call("h")) + function("k", f"stablehlo.tanh %a : {T}"),
+    )
+    effects = Effects(given.module.operation)
+    calls = [view.operation for view in given.module.body.operations[0].operation.regions[0].blocks[0]][:4]
+    assert [effects.of(op) for op in calls] == [Effect.UNIQUE, Effect.UNIQUE, Effect.PURE, Effect.PURE]
+    assert [effects.of(op) for op in calls] == [Effect.UNIQUE, Effect.UNIQUE, Effect.PURE, Effect.PURE]
+
+
 def test_kept_ops_are_effects_wherever_they_are() -> None:
     given = program(f'%0 = stablehlo.composite "x.y" %a {{decomposition = @f}} : ({T}) -> {T}',
                     function("f", call("g")) + function("g", f"stablehlo.tanh %a : {T}"))
