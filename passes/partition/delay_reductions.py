@@ -13,6 +13,7 @@ otherwise, where they round at all, may overflow otherwise, and a zero may chang
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -76,9 +77,9 @@ func.func @main(%x: tensor<4xi32>, %y: tensor<4xi32>, %t: tensor<4xi32>) -> tens
     def run(self, module: Any, counters: Counters) -> None:
         """Rewrites block by block."""
         with uncollected():
-            for block, reductions in list(in_blocks(module, _REDUCTIONS)):
+            for _, reductions in list(in_blocks(module, _REDUCTIONS)):
                 if len(reductions) > 1:
-                    _Block(self.reorder_floats, counters).rewrite(block, reductions)
+                    _Block(self.reorder_floats, counters).rewrite(reductions)
 
 
 @dataclass
@@ -114,20 +115,18 @@ class _Block:
         self._parts: dict[Any, _Parts] = {}
         self._stale: list[Any] = []
 
-    def rewrite(self, block: Any, reductions: list[Any]) -> None:
-        """Rewrites ``block``, in which ``reductions`` are."""
+    def rewrite(self, reductions: list[Any]) -> None:
+        """Rewrites a block, in which ``reductions`` are."""
         for op in reductions:
             self._find_root(op)
         for op in reductions:
             self._count(op, op.name)
-        if all(total < 2 for total in self._totals.values()):
-            return
-        for op in [view.operation for view in block]:
-            name = op.name
-            if name in _REDUCTIONS:
+        delayed = [op for op in reductions if self._is_delayed(op)]
+        for op in _in_order(delayed + self._between(delayed)):
+            if op.name in _REDUCTIONS:
                 self._start(op)
-            elif name in _SUMS and op.results[0] in self._roots:
-                self._carry(op, name)
+            else:
+                self._carry(op, op.name)
         for op in reversed(self._stale):
             self._counters.removed(op, "its sum is made before the reduction over devices")
             op.erase()
@@ -172,12 +171,29 @@ class _Block:
             return bool(element.width > 1)
         return self._floats and isinstance(element, (ir.FloatType, ir.ComplexType))
 
-    def _start(self, op: Any) -> None:
-        """A reduction that meets others later is left out for now."""
+    def _is_delayed(self, op: Any) -> bool:
+        """Whether the reduction ``op`` meets others later."""
         value = op.results[0] if len(op.results) == 1 else None
         key = self._keys.get(value)
-        if key is None or self._totals[self._roots[value][0], key] < 2:
-            return
+        return key is not None and self._totals[self._roots[value][0], key] > 1
+
+    def _between(self, reductions: list[Any]) -> list[Any]:
+        """The ops from ``reductions`` to their roots."""
+        found: dict[Any, Any] = {}
+        for op in reductions:
+            value = op.results[0]
+            while value != self._roots[value][0]:
+                user = next(iter(value.uses)).owner.operation
+                value = user.results[0]
+                if value in found:
+                    break
+                found[value] = user
+        return list(found.values())
+
+    def _start(self, op: Any) -> None:
+        """Leaves out a reduction that meets others later."""
+        value = op.results[0]
+        key = self._keys[value]
         self._templates[self._roots[value][0], key] = op
         self._parts[value] = _Parts({key: op.operands[0]}, Counter({key: 1}))
         self._stale.append(op)
@@ -313,6 +329,15 @@ def _is_constant(value: Any) -> bool:
             return False
         value = op.operands[0]
     return False
+
+
+def _in_order(ops: list[Any]) -> list[Any]:
+    """Ops of one block in the order in which they stand."""
+
+    def compare(one: Any, other: Any) -> int:
+        return -1 if one.is_before_in_block(other) else 1
+
+    return sorted(ops, key=functools.cmp_to_key(compare))
 
 
 def _only_use(value: Any) -> Any | None:

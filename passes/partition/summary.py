@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -93,11 +94,12 @@ def traffic(found: Calls, axes_of_groups: dict[Any, tuple[str, ...]]) -> list[Tr
     ``axes_of_groups`` names the axes behind each ``replica_groups`` attribute.
     """
     totals: dict[tuple[str, tuple[str, ...], int], list[int]] = {}
+    size = functools.cache(byte_size)
     for op, times in found:
         key = (op.name.removeprefix("stablehlo."), *axes_of(op, axes_of_groups))
         total = totals.setdefault(key, [0, 0])
         total[0] += times
-        total[1] += times * sum(byte_size(v.type) for v in op.operands)
+        total[1] += times * sum(size(v.type) for v in op.operands)
     counted = [Traffic(*key, count, bytes) for key, (count, bytes) in totals.items()]
     return sorted(counted, key=lambda t: (-t.bytes, t.kind, t.axes))
 
@@ -136,7 +138,7 @@ def _count_calls(name: str, callers: dict[str, Counter[str]], times: dict[str, i
 def axes_of(op: Any, axes_of_groups: dict[Any, tuple[str, ...]]) -> tuple[tuple[str, ...], int]:
     """The axes a collective goes over (none for a permute), and the number of devices in one group."""
     attributes = op.attributes
-    if "replica_groups" in attributes:
-        groups = attributes["replica_groups"]
+    groups = attributes.get("replica_groups")
+    if groups is not None:
         return axes_of_groups.get(groups, ()), int(_mlir.ir.DenseElementsAttr(groups).type.shape[1])
     return (), len(set(_mlir.ir.DenseIntElementsAttr(attributes["source_target_pairs"])))
