@@ -449,8 +449,8 @@ COLLECTIVES = [
         ),
         (
             "a scatter along one dimension gathered along another",
-            'if integer(op, "all_gather_dim") != integer(scatter, "scatter_dimension"):',
-            "if False:",
+            'and integer(gather, "all_gather_dim") == integer(scatter, "scatter_dimension")',
+            "and True",
         ),
     ),
     *_of(

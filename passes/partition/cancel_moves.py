@@ -144,10 +144,7 @@ class _Sweep:
 
     def gathered_scatter(self, op: Any, scatter: Any) -> Any | None:
         """An all_gather of a reduce_scatter."""
-        same = is_plain(op) and is_plain(scatter) and group_key(op) == group_key(scatter)
-        if not same or not is_used_once(scatter):
-            return None
-        if integer(op, "all_gather_dim") != integer(scatter, "scatter_dimension"):
+        if not is_used_once(scatter) or not gathers_again(op, scatter):
             return None
         self._counters.add("reduced")
         return _reduction("stablehlo.all_reduce", op, scatter, {})
@@ -212,6 +209,15 @@ _RULES: dict[tuple[str, str], Callable[[_Sweep, Any, Any], Any | None]] = {
     ("stablehlo.all_gather", "stablehlo.reduce_scatter"): _Sweep.gathered_scatter,
     ("stablehlo.all_gather", "stablehlo.dynamic_slice"): _Sweep.gathered_part,
 }
+
+
+def gathers_again(gather: Any, scatter: Any) -> bool:
+    """Whether an all_gather undoes the scattering of a reduce_scatter."""
+    return (
+        is_plain(gather) and is_plain(scatter) and group_key(gather) == group_key(scatter)
+        and integer(gather, "all_gather_dim") == integer(scatter, "scatter_dimension")
+    )
+
 
 def _reduction(name: str, op: Any, like: Any, more: dict[str, Any]) -> Any:
     """The result of a reduction of what ``like`` reduces, in the place and with the result type of ``op``.

@@ -12,7 +12,7 @@ from passes.partition.cancel_moves import CancelMoves
 from passes.partition.combine_collectives import CombineCollectives
 from passes.partition.delay_reductions import DelayReductions
 from passes.partition.hoist_gathers import HoistGathers
-from passes.partition.meetings import may_meet
+from passes.partition.meetings import may_meet, will_meet
 from passes.partition.merge_collectives import MergeCollectives
 from passes.partition.outline import Flat, Keep, Outliner
 from passes.partition.summary import Calls, collectives, volume
@@ -64,13 +64,13 @@ def improve(
     """Brings functions and composites back and makes less of the collectives.
 
     What passes over collectives find is in one function. So functions that talk stay inlined, or all do, if that is the
-    way to move less data; neither is tried where nothing can come of it.
+    way to move less data; neither is tried where nothing can come of it, and not all are kept where something must.
 
     Returns:
       The composites that are left flat, what was done about collectives (`Report.changes`), and which are left.
     """
     spare = _copy(program.module) if outliner.has_calls and communication else None
-    best = _attempt(program, outliner, Keep.ALL, communication)
+    best = _attempt(program, outliner, Keep.LOCAL if _is_sure(outliner, communication) else Keep.ALL, communication)
     others = outliner.alternatives(best.may_meet) if spare is not None and best.volume > (0, 0) else []
     for keep in others:
         program.module = spare if keep is others[-1] else _copy(spare)
@@ -78,6 +78,12 @@ def improve(
         best = min(best, _attempt(program, outliner, keep, communication), key=lambda attempt: attempt.volume)
     program.module = best.module
     return best.flat, best.changes, best.collectives
+
+
+def _is_sure(outliner: Outliner, communication: Communication | None) -> bool:
+    """Whether less is moved for sure if functions that talk stay inlined."""
+    # What combines collectives may have others to combine then.
+    return communication is not None and not communication.combine and will_meet(outliner)
 
 
 def _attempt(program: Program, outliner: Outliner, keep: Keep, communication: Communication | None) -> _Attempt:

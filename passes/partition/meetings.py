@@ -1,4 +1,4 @@
-"""Tells whether collectives in functions of their own might become fewer if the functions were inlined.
+"""Tells whether collectives in functions of their own might, or will, become fewer if the functions are inlined.
 
 What the passes over collectives find is in one function, so a program is made a second time with the functions that
 talk inlined. That takes as long as the first time, and most of those functions keep what they do to themselves:
@@ -11,7 +11,8 @@ talk inlined. That takes as long as the first time, and most of those functions 
     return %4
   }
 
-The answer may be yes where nothing comes of it, not the other way round.
+The answer may be yes where nothing comes of it, not the other way round. Where something is sure to come of it, the
+program need not be made with these functions first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from __future__ import annotations
 from typing import Any
 
 from passes import _mlir
+from passes.partition.cancel_moves import gathers_again
 from passes.partition.delay_reductions import LINEAR
+from passes.partition.groups import is_used_once
+from passes.partition.outline import Outliner
 from passes.partition.summary import with_calls
 from passes.program import purity
 from passes.program.entry import is_private
@@ -49,6 +53,30 @@ def may_meet(module: Any) -> bool:
         _may_be_equal(op, other, _DEPTH)
         for function in private for op in inside[function] for place, other in alike[op.name] if place != function
     )
+
+
+def will_meet(outliner: Outliner) -> bool:
+    """Whether a function returns a reduce_scatter for which its caller has no use but to gather it.
+
+    One all_reduce sends as many bytes as the two, in one collective instead of two.
+    """
+    return any(
+        _is_gathered(end, end.results[number], value) and outliner.is_called(begin, end)
+        for begin, end in outliner.pairs()
+        for number, value in enumerate(end.operands)
+    )
+
+
+def _is_gathered(end: Any, result: Any, value: Any) -> bool:
+    """Whether ``value`` is scattered for the bound ``end`` alone, and its ``result`` read by what undoes that alone."""
+    scatter = value.owner
+    if isinstance(scatter, _mlir.ir.Block) or scatter.name != "stablehlo.reduce_scatter" or not is_used_once(scatter):
+        return False
+    uses = list(result.uses)
+    if len(uses) != 1 or uses[0].owner.name != "stablehlo.all_gather":
+        return False
+    gather = uses[0].owner.operation
+    return bool(gather.block == end.block) and gathers_again(gather, scatter.operation)
 
 
 def _function(op: Any) -> Any:

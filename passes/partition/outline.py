@@ -32,6 +32,7 @@ from passes.sharding.user_rules import is_ruled
 
 CALL, COMPOSITE, BARRIER = "func.call", "stablehlo.composite", "stablehlo.optimization_barrier"
 BEGIN, END = "shlo.outline_begin", "shlo.outline_end"
+_BARRIERS = frozenset({BARRIER})
 # Op -> the attribute that names its function, which is made anew.
 _FUNCTION = {CALL: "callee", COMPOSITE: "decomposition"}
 # What else an op has of its own and keeps.
@@ -153,11 +154,11 @@ class Outliner:
             return ()
         self._outlined, self._talks, self._flat, self._passes = {}, {}, {}, False
         self._taken = {symbol_name(f) for f in functions(self.program.module)}
-        pairs, single = _pairs(named(self.program.module, frozenset({BARRIER})))
+        pairs, single = _pairs(named(self.program.module, _BARRIERS))
         for op in single:
             _dissolve(op)
         for begin, end in pairs:
-            site = self._known[_mlir.ir.IntegerAttr(end.attributes[END]).value]
+            site = self._site(end)
             reason = self._outline(site, begin, end, keep)
             if reason:
                 if site.op == COMPOSITE:
@@ -165,6 +166,18 @@ class Outliner:
                 _dissolve(end)
                 _dissolve(begin)
         return tuple(self._flat)
+
+    def pairs(self) -> list[tuple[Any, Any]]:
+        """The first and the last op of what was a call or a composite, inner ones first; before `outline`."""
+        return _pairs(named(self.program.module, _BARRIERS))[0] if self._known else []
+
+    def is_called(self, begin: Any, end: Any) -> bool:
+        """Whether `outline` makes what is between the two a call again if it keeps all."""
+        return self._site(end).op == CALL and not self._between(begin, end)[1]
+
+    def _site(self, end: Any) -> _Site:
+        number: int = _mlir.ir.IntegerAttr(end.attributes[END]).value
+        return self._known[number]
 
     def _outline(self, site: _Site, begin: Any, end: Any, keep: Keep) -> str:
         """Replaces ``end`` and what it needs since ``begin`` by the op of ``site``, or says why not."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from passes.partition.meetings import may_meet
+from passes.partition.meetings import may_meet, will_meet
+from passes.partition.outline import CALL, Outliner
+from passes.pipeline import runner
 from passes.program.read import parse
 
 T = "tensor<4xf32>"
@@ -98,3 +100,55 @@ def test_an_exchange_meets_equal_ones_only() -> None:
 
 def test_collectives_outside_of_functions_are_no_reason() -> None:
     assert not meets(unary("tanh", "2", "%x"), reduced("9", "%x"))
+
+
+def scattered(name: str, value: str, dim: int = 0) -> str:
+    return f"""%{name} = "stablehlo.reduce_scatter"({value}) <{{{_OVER}, use_global_device_ids,
+      scatter_dimension = {dim} : i64}}> ({{
+    ^bb0(%a: tensor<f32>, %b: tensor<f32>):
+      %s = stablehlo.add %a, %b : tensor<f32>
+      stablehlo.return %s : tensor<f32>
+    }}) : ({T}) -> tensor<2xf32>
+    """
+
+
+def gathered(name: str, value: str, over: str = _OVER) -> str:
+    groups = f"{{{over}, use_global_device_ids, all_gather_dim = 0 : i64}}"
+    return f'%{name} = "stablehlo.all_gather"({value}) <{groups}> : (tensor<2xf32>) -> {T}\n'
+
+
+def surely(inside: str, outside: str) -> bool:
+    """Of a function that returns ``%2``, a part, of ``inside``, with the calls and other ops of ``outside``."""
+    text = f"""
+func.func @main(%x: {T}) -> {T} {{
+  %r = func.call @f(%x) : ({T}) -> tensor<2xf32>
+  {outside}
+  return %8 : {T}
+}}
+func.func private @f(%x: {T}) -> tensor<2xf32> {{
+  {inside}
+  return %2 : tensor<2xf32>
+}}
+"""
+    program = parse(text)
+    outliner = Outliner(program)
+    outliner.flatten(frozenset({CALL}))
+    runner.run(program, "builtin.module(inline,symbol-dce)")
+    found = will_meet(outliner)
+    outliner.outline()
+    assert may_meet(program.module)
+    return found
+
+
+@pytest.mark.parametrize(("inside", "outside", "expected"), [
+    (scattered("2", "%x"), gathered("8", "%r"), True),
+    (scattered("2", "%x"), gathered("8", "%r", _OVER.replace("[[0, 1]]", "[[1, 0]]")), False),
+    (scattered("2", "%x"), "%7 = stablehlo.tanh %r : tensor<2xf32>\n" + gathered("8", "%7"), False),
+    (scattered("2", "%x"), gathered("8", "%r") + gathered("9", "%r"), False),
+    (scattered("1", "%x") + "%2 = stablehlo.negate %1 : tensor<2xf32>", gathered("8", "%r"), False),
+    (scattered("2", "%x") + gathered("3", "%2"), gathered("8", "%r"), False),
+], ids=["gathered", "among others", "changed", "twice", "changed inside", "used inside"])
+def test_a_sum_that_a_function_scatters_and_its_caller_gathers_is_sure_to_meet(
+    inside: str, outside: str, expected: bool
+) -> None:
+    assert surely(inside, outside) is expected
