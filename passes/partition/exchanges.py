@@ -42,6 +42,8 @@ def keep_split(shardings: ShardingMap, op: Any, rule: Rule) -> Rule:
 
     What is split over more axes than the dimension can be on both sides gets resharded first.
     """
+    if not any(shardings.attrs(op.operands)):
+        return rule
     for moved in MOVES[op.name](op):
         first = moved.operands[0]
         if set(rule.operands[first[0]][first[1]]) <= rule.need_replication and (axes := _kept(op, moved, shardings)):

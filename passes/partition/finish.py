@@ -12,6 +12,9 @@ from passes.program.read import Program
 # Natively, in a twentieth of the time that it takes to look at each op from here.
 _DROP = "builtin.module(func.func(sdy-drop-sharding-rules),sdy-drop-sharding-and-mesh)"
 
+# Of an argument: which result may take its memory.
+_ALIAS = "tf.aliasing_output"
+
 
 def finish(program: Program, function: Any, devices: int) -> list[str]:
     """Finishes ``program``, whose entry is ``function``, for this many ``devices``.
@@ -39,24 +42,20 @@ def finish(program: Program, function: Any, devices: int) -> list[str]:
 def _strip_signature(function: Any) -> list[str]:
     """Drops shardings from the signature, and donations whose argument and result no longer have one type."""
     ir, context = _mlir.ir, _mlir.context()
-    arguments, results = entry.arguments(function), entry.results(function)
+    types = entry.value_types(function)
     unaliased = []
-    kept = []
-    for value in arguments:
-        attributes = {k: a for k, a in value.attributes.items() if not k.startswith("sdy.")}
-        alias = attributes.get("tf.aliasing_output")
-        if alias is not None and results[ir.IntegerAttr(alias).value].type != value.type:
-            del attributes["tf.aliasing_output"]
-            unaliased.append(value.name)
-        kept.append(ir.DictAttr.get(attributes, context=context))
-    if "arg_attrs" in function.attributes:
-        function.attributes["arg_attrs"] = ir.ArrayAttr.get(kept, context=context)
-    if "res_attrs" in function.attributes:
-        stripped = [{k: a for k, a in r.attributes.items() if not k.startswith("sdy.")} for r in results]
-        function.attributes["res_attrs"] = ir.ArrayAttr.get(
-            [ir.DictAttr.get(d, context=context) for d in stripped], context=context
-        )
-    return unaliased
+    for key in types.keys() & set(function.attributes):
+        stripped = []
+        for index, given in enumerate(map(ir.DictAttr, ir.ArrayAttr(function.attributes[key]))):
+            attributes = {a.name: a.attr for a in given if not a.name.startswith("sdy.")}
+            alias = attributes.get(_ALIAS)
+            if alias is not None and types["res_attrs"][ir.IntegerAttr(alias).value] != types[key][index]:
+                del attributes[_ALIAS]
+                unaliased.append(index)
+            stripped.append(ir.DictAttr.get(attributes, context=context))
+        function.attributes[key] = ir.ArrayAttr.get(stripped, context=context)
+    names = [value.name for value in entry.arguments(function)] if unaliased else []
+    return [names[index] for index in unaliased]
 
 
 def _verify(program: Program) -> None:

@@ -20,7 +20,7 @@ from passes.partition.collectives import Emitter
 from passes.partition.composites import Decomposition
 from passes.partition.consistency import Verdict, check
 from passes.partition.planned import Reduction
-from passes.partition.shardings import CONTROL_FLOW, ShardingMap
+from passes.partition.shardings import ShardingMap
 from passes.partition.trace import hand_over, stand_for
 from passes.program import entry
 from passes.program.read import Program
@@ -42,6 +42,7 @@ class Localizer:
         local shapes.
       inserted: Modules of these -> the function of the program that one became.
       traced: Whether ops are numbered, and to say what they stand for (`trace`).
+      terminators: Of the blocks that were audited.
     """
 
     program: Program
@@ -53,9 +54,10 @@ class Localizer:
     decompositions: dict[Any, Decomposition] = field(default_factory=dict)
     inserted: dict[Any, Any] = field(default_factory=dict)
     traced: bool = False
+    terminators: dict[Any, Any] = field(default_factory=dict)
     _verdicts: dict[Any, Verdict] = field(default_factory=dict)
-    # The ops of blocks that were audited, with their rows.
-    _audited: dict[Any, list[tuple[Any, rows.Row | None]]] = field(default_factory=dict)
+    # Of the blocks that were audited, the ops that are to be lowered, with their rows.
+    _audited: dict[Any, list[tuple[Any, rows.Row]]] = field(default_factory=dict)
     # The op that the audit is at, and what was found of it.
     _judged: tuple[Any, Verdict | None] = (None, None)
 
@@ -64,31 +66,36 @@ class Localizer:
 
     # -- before: can every op be lowered as planned? -----------------------------------------------------------------
 
-    def audit(self, block: Any) -> list[tuple[Any, str]]:
-        """The ops of ``block`` (and the control flow in it) that cannot be lowered as planned, each with the reason."""
-        found, ops = [], []
-        for view in block.operations:
-            op = view.operation
-            name = op.name
-            row = rows.ROWS.get(name)
-            ops.append((op, row))
-            if problem := self._problem(op, row):
-                found.append((op, problem))
-            if name in CONTROL_FLOW:
-                for region in op.regions:
-                    found += self.audit(region.blocks[0])
+    def audit(self, function: Any) -> list[tuple[Any, str]]:
+        """Reads the shardings of ``function``.
+
+        Returns:
+          The ops (also in control flow) that cannot be lowered as planned, each with the reason.
+        """
+        found = []
+        for block, ops in self.shardings.read_function(function).items():
+            self._audited[block] = waiting = []
+            for op, name, given in ops:
+                row = rows.ROWS.get(name)
+                if problem := self._problem(op, row, given):
+                    found.append((op, problem))
+                # Most of what has no split result stays as it is.
+                if row is not None and (
+                    row.lower is not rows.same or self.shardings.split(given) or op in self.summing
+                ):
+                    waiting.append((op, row))
+            self.terminators[block] = ops[-1][0]
         self._judged = None, None
-        self._audited[block] = ops
         return found
 
-    def _problem(self, op: Any, row: rows.Row | None) -> str:
+    def _problem(self, op: Any, row: rows.Row | None, given: Any) -> str:
         if row is None:
             values = (*op.operands, *op.results)
             return "it has no row in the lowering table" if any(self.shardings.attr(v) for v in values) else ""
         if not row.checked:
             self._judged = op, None
             return row.guard(self, op)
-        verdict = self._verdict(op, row.creates)
+        verdict = self._verdict(op, row.creates, given)
         if verdict.reduced:
             self.summing.add(op)
         elif row.guard is rows.no_objection:
@@ -101,25 +108,25 @@ class Localizer:
         judged, known = self._judged
         if judged is op and known is not None:
             return known
-        found = self._verdict(op, creates=False)
+        found = self._verdict(op, False, op.attributes.get("sdy.sharding"))
         if judged is op:
             self._judged = op, found
             if found.reduced:
                 self.summing.add(op)
         return found
 
-    def _verdict(self, op: Any, creates: bool) -> Verdict:
-        of = self.shardings.attr
-        operands, results = tuple(map(of, op.operands)), tuple(map(of, op.results))
-        if not any(operands) and not any(results):
+    def _verdict(self, op: Any, creates: bool, given: Any) -> Verdict:
+        """The verdict on ``op``, of whose results ``given`` is said."""
+        operands = self.shardings.attrs(op.operands)
+        if not any(operands) and not self.shardings.split(given):
             return _CONSISTENT
         rule_attr = op.attributes.get(RULE)
         if rule_attr is None:
             return Verdict("it has no sharding rule")
-        key = (rule_attr, operands, results)
+        key = (rule_attr, operands, given)
         if key not in self._verdicts:
             rule, _ = decode(rule_attr)
-            parse = self.shardings.parse
+            parse, results = self.shardings.parse, self.shardings.attrs(op.results)
             self._verdicts[key] = check(rule, tuple(map(parse, operands)), tuple(map(parse, results)), creates)
         return self._verdicts[key]
 
@@ -127,15 +134,17 @@ class Localizer:
 
     def block(self, block: Any, returned: list[Any]) -> None:
         """Lowers every op of ``block``; what its terminator returns is moved to the shardings ``returned``."""
-        audited = self._audited.pop(block)
-        for op, row in audited[:-1]:
-            if row is not None:
-                row.lower(self, op)
-        self.match_operands(audited[-1][0], returned)
+        for op, row in self._audited.pop(block):
+            row.lower(self, op)
+        self.match_operands(self.terminators.pop(block), returned)
 
     def in_place(self, op: Any) -> None:
         """Gives the results of ``op`` their local types."""
-        for value in op.results:
+        try:
+            values = (op.result,)
+        except ValueError:
+            values = op.results
+        for value in values:
             self.localize_value(value)
 
     def localize_value(self, value: Any) -> None:
@@ -197,8 +206,8 @@ def localize_function(localizer: Localizer, function: Any) -> None:
     block = function.regions[0].blocks[0]
     for value in block.arguments:
         localizer.localize_value(value)
-    localizer.block(block, [r.attributes.get("sdy.sharding") for r in entry.results(function)])
-    terminator = list(block.operations)[-1]
+    terminator = localizer.terminators[block]
+    localizer.block(block, entry.value_attribute(function, "res_attrs", "sdy.sharding", len(terminator.operands)))
     signature = ir.FunctionType.get(
         [a.type for a in block.arguments], [v.type for v in terminator.operands], context=_mlir.context()
     )

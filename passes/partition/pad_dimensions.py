@@ -139,7 +139,8 @@ def _entry(module: Any) -> Any:
 
 
 def pad_dimensions(
-    module: Any, function: Any, padding: Padding, stated: frozenset[tuple[str, int]], counters: Counters | None = None
+    module: Any, function: Any, padding: Padding, stated: frozenset[tuple[str, int]], counters: Counters | None = None,
+    *, around: list[Any] | None = None,
 ) -> list[Choice]:
     """Pads in ``function``, the entry function of the module operation ``module``, in place.
 
@@ -147,17 +148,26 @@ def pad_dimensions(
 
     Args:
       stated: Arguments and results that users gave shardings, as ``("argument", 0)`` or ``("result", 0)``.
+      around: The ops with shardings that do not divide; all ops are looked at if that is not known.
 
     Returns:
       What was decided.
     """
     counters = counters if counters is not None else Counters(PadDimensions.statistics)
     named = meshes(_Body(module))
-    shardings = ShardingMap(next(iter(named.values())), named)
-    shardings.read_function(function)
-    chooser = Chooser(function, shardings, padding.arguments, padding.always, stated)
+
+    def made(ops: list[Any] | None) -> Chooser:
+        shardings = ShardingMap(next(iter(named.values())), named)
+        if ops is None:
+            shardings.read_function(function)
+        else:
+            shardings.read_some(function, ops)
+        return Chooser(function, shardings, padding.arguments, padding.always, stated)
+
+    chooser = made(around)
     if chooser.is_needed():
-        _choose_and_pad(module, chooser, Values(shardings, padding.poison, counters))
+        chooser = chooser if around is None else made(None)
+        _choose_and_pad(module, chooser, Values(chooser.shardings, padding.poison, counters))
     for choice in chooser.choices:
         counters.add("whole" if choice.reason else "padded")
     return chooser.choices

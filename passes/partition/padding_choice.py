@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from passes import _mlir
+from passes.optimize.slots import terminator
 from passes.partition.padded_ops import Masks, paddable, rule_of
 from passes.partition.shardings import MANUAL, ShardingMap
 from passes.program import entry
@@ -135,9 +136,11 @@ class Chooser:
     _indivisible_of: dict[tuple[Any, Any], tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._results = [v.attributes.get("sdy.sharding") for v in entry.results(self.function)]
-        self._arguments = {a: i for i, a in enumerate(self.function.regions[0].blocks[0].arguments)}
-        self._return = list(self.function.regions[0].blocks[0].operations)[-1].operation
+        block = self.function.regions[0].blocks[0]
+        self._arguments = {a: i for i, a in enumerate(block.arguments)}
+        self._return = terminator(block)
+        count = len(self._return.operands)
+        self._results = entry.value_attribute(self.function, "res_attrs", "sdy.sharding", count)
         self._seeds = list(self._indivisible())
 
     def is_needed(self) -> bool:

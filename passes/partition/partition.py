@@ -37,9 +37,10 @@ from passes.pipeline.prechecks import check_for_sdy
 from passes.program import entry, write
 from passes.program.read import Program
 from passes.program.walk import named
-from passes.sharding.divisibility import all_divide, check_signatures, drop_indivisible
+from passes.sharding.divisibility import check_signatures, drop_indivisible, indivisible
 from passes.sharding.mesh import Sharding, meshes, sharding_from_attr
 from passes.sharding.propagate import PropagateOptions, PropagateReport, propagate
+from passes.sharding.signature import by_attribute, shardings
 from passes.sharding.tuples import NAMES
 from passes.sharding.tuples import dissolve as dissolve_tuples
 
@@ -144,13 +145,17 @@ def _keep_only(program: Program, function: Any) -> None:
 def _refuse_unreduced(program: Program) -> None:
     """Nothing here adds up what arguments or constraints state to be summands."""
     function = entry.find_entry(program)
-    given = [(f"'{v.name}'", v.attributes.get("sdy.sharding"), function)
-             for v in (*entry.arguments(function), *entry.results(function))]
-    given += [("a constraint", op.attributes["sharding"], op)
-              for op in named(function, frozenset({"sdy.sharding_constraint", "sdy.reshard"}))]
-    for title, attr, op in given:
-        if attr is not None and list(_mlir.sdy.TensorShardingAttr(attr).unreduced_axes):
-            raise program.error(f"{title} is unreduced, which cannot be partitioned here; shlo shard passes it on", op)
+    rest = "is unreduced, which cannot be partitioned here; shlo shard passes it on"
+    for key, given in shardings(function).items():
+        for index in (i for i, attr in enumerate(given) if attr is not None and _is_unreduced(attr)):
+            raise program.error(f"'{by_attribute(function)[key][index].name}' {rest}", function)
+    for op in named(function, frozenset({"sdy.sharding_constraint", "sdy.reshard"})):
+        if _is_unreduced(op.attributes["sharding"]):
+            raise program.error(f"a constraint {rest}", op)
+
+
+def _is_unreduced(sharding: Any) -> bool:
+    return any(True for _ in _mlir.sdy.TensorShardingAttr(sharding).unreduced_axes)
 
 
 def _the_mesh(program: Program, primes: dict[str, PrimeMesh]) -> tuple[str, PrimeMesh]:
@@ -171,26 +176,27 @@ def _propagate(
 ) -> tuple[PropagateReport, tuple[Choice, ...], _Shapes]:
     """Propagates, and pads or leaves whole what does not divide; the shapes are those from before."""
     function = entry.find_entry(program)
-    signature = (entry.arguments(function), entry.results(function))
     stated = frozenset(
-        (kind, value.index)
-        for kind, values in zip(("argument", "result"), signature, strict=True)
-        for value in values
-        if "sdy.sharding" in value.attributes
+        (kind, index)
+        for kind, given in zip(("argument", "result"), shardings(function).values(), strict=True)
+        for index, sharding in enumerate(given)
+        if sharding is not None
     )
-    propagation = propagate(program, replace(options, keep_indivisible=True))
+    propagation = propagate(program, replace(options, keep_indivisible=True, static=True))
     _drop_barriers(program)
     function = entry.find_entry(program)
     shapes = tuple(
-        [tuple(_mlir.ir.RankedTensorType(value.type).shape) for value in values]
-        for values in (entry.arguments(function), entry.results(function))
+        [tuple(_mlir.ir.RankedTensorType(type).shape) for type in types]
+        for types in entry.value_types(function).values()
     )
-    if all_divide(program):
+    uneven = indivisible(program)
+    if not uneven:
         return propagation, (), (shapes[0], shapes[1])
-    padded = pad_dimensions(program.module.operation, function, padding, stated)
+    padded = pad_dimensions(program.module.operation, function, padding, stated, around=[op for op, _ in uneven])
+    is_padded = any(not choice.reason for choice in padded)
     dropped = tuple(
         replace(d, axes=tuple(axis.text(prime.original) for axis in prime.restore_axes(d.axes)))
-        for d in drop_indivisible(program)
+        for d in drop_indivisible(program, None if is_padded else uneven)
     )
     return replace(propagation, dropped=dropped), merged(padded), (shapes[0], shapes[1])
 

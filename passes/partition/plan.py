@@ -131,11 +131,8 @@ def _choose(wanted: list[Any], mesh: Mesh, meshes: dict[str, Mesh]) -> None:
 
 
 def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[tuple[Any, str]]]:
-    shardings = ShardingMap(mesh, meshes)
-    function = find_entry(program)
-    shardings.read_function(function)
-    localizer = Localizer(program, shardings)
-    return localizer, localizer.audit(function.regions[0].blocks[0])
+    localizer = Localizer(program, ShardingMap(mesh, meshes))
+    return localizer, localizer.audit(find_entry(program))
 
 
 def _replicate(

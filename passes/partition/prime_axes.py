@@ -16,6 +16,7 @@ from passes.errors import UserError
 from passes.program.entry import symbol_name
 from passes.program.walk import operations
 from passes.sharding.mesh import Axis, Mesh, Sharding, axis_from_attr, mesh_from_attr
+from passes.sharding.signature import SHARDING
 
 
 def prime_factors(size: int) -> list[int]:
@@ -167,7 +168,7 @@ class _Rewriter:
             return sdy.TensorShardingPerValueAttr.get(shardings, context=context)
         if isinstance(attr, ir.ArrayAttr):
             return ir.ArrayAttr.get([self.attribute(a) for a in attr], context=context)
-        if isinstance(attr, ir.DictAttr):
+        if isinstance(attr, ir.DictAttr) and SHARDING in attr:
             translated = {a.name: self.attribute(a.attr) for a in attr}
             return ir.DictAttr.get({k: a for k, a in translated.items() if a is not None}, context=context)
         return attr
@@ -204,14 +205,13 @@ class _Rewriter:
 
 
 # Where shardings may stand: on any op, on function arguments and results, and in sdy's own ops.
-_ON_ANY = ("sdy.sharding",)
-_ON_SOME = (*_ON_ANY, "arg_attrs", "res_attrs", "sharding", "in_shardings", "out_shardings", "out_sharding")
+_ON_SOME = (SHARDING, "arg_attrs", "res_attrs", "sharding", "in_shardings", "out_shardings", "out_sharding")
 
 
 @cache
-def _sharding_attributes(name: str) -> tuple[str, ...]:
-    """Where an op called ``name`` may say something of shardings."""
-    return _ON_SOME if name == "func.func" or name.startswith("sdy.") else _ON_ANY
+def _says_more(name: str) -> bool:
+    """Whether an op called ``name`` may say something of shardings in attributes of its own."""
+    return name == "func.func" or name.startswith("sdy.")
 
 
 def factor_axes(module: Any) -> dict[str, PrimeMesh]:
@@ -279,9 +279,10 @@ def _annotated(module: Any) -> list[tuple[Any, list[str]]]:
     found = []
     for op in operations(module):
         attributes = op.attributes
-        keys = [key for key in _sharding_attributes(op.name) if key in attributes]
-        if keys:
-            found.append((op, keys))
+        if _says_more(op.name):
+            found.append((op, [key for key in _ON_SOME if key in attributes]))
+        elif SHARDING in attributes:
+            found.append((op, [SHARDING]))
     return found
 
 
@@ -316,9 +317,8 @@ def _sub_axis_cuts(
         elif isinstance(attr, ir.ArrayAttr):
             for element in attr:
                 visit(element)
-        elif isinstance(attr, ir.DictAttr):
-            for named in attr:
-                visit(named.attr)
+        elif isinstance(attr, ir.DictAttr) and SHARDING in attr:
+            visit(attr[SHARDING])
 
     for op, keys in annotated:
         for key in keys:

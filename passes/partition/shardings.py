@@ -12,6 +12,8 @@ from passes.program.types import tensor_type
 from passes.sharding.mesh import Axis, Mesh, Sharding, sharding_from_attr, sharding_to_attr
 
 Axes = tuple[Axis, ...]
+# The ops of each block, with their names and what they say of their results.
+Listing = dict[Any, list[tuple[Any, str, Any]]]
 
 # Code written for one device; inside, shardings name the axes only that are not manual.
 MANUAL = "sdy.manual_computation"
@@ -37,12 +39,22 @@ class ShardingMap:
         self._split_in: dict[Any, list[tuple[int, Any]]] = {}
         self._local_types: dict[Any, Any] = {}
 
-    def read_function(self, function: Any) -> None:
-        """Records the shardings of all values of ``function``."""
+    def read_function(self, function: Any) -> Listing:
+        """Records the shardings of all values of ``function``; lists the ops that it has seen."""
+        self._read_arguments(function)
+        listing: Listing = {}
+        self._read_block(function.regions[0].blocks[0], listing)
+        return listing
+
+    def read_some(self, function: Any, ops: Iterable[Any]) -> None:
+        """Records the shardings of the arguments of ``function`` and of what ``ops`` in it read and make."""
+        self._read_arguments(function)
+        self.read_around(ops)
+
+    def _read_arguments(self, function: Any) -> None:
         block = function.regions[0].blocks[0]
-        for value, info in zip(block.arguments, entry.arguments(function), strict=True):
-            self.record(value, info.attributes.get("sdy.sharding"))
-        self._read_block(block)
+        for value, attr in zip(block.arguments, self._of_block(block), strict=True):
+            self.record(value, attr)
 
     def read_around(self, ops: Iterable[Any]) -> None:
         """Records the shardings of what ``ops`` read and make, which is quicker where these are few."""
@@ -66,12 +78,14 @@ class ShardingMap:
             return entry.value_attribute(op, "arg_attrs", "sdy.sharding", len(block.arguments))
         return self._of_arguments(op, self.of_results(op))
 
-    def _read_block(self, block: Any) -> None:
+    def _read_block(self, block: Any, listing: Listing) -> None:
+        listing[block] = listed = []
         for view in block.operations:
             op = view.operation
             given, name = op.attributes.get("sdy.sharding"), op.name
+            listed.append((op, name, given))
             if given is not None:
-                for number, attr in self._split(given):
+                for number, attr in self.split(given):
                     self._of[op.results[number]] = attr
             elif name.startswith("sdy."):
                 for value, attr in zip(op.results, self.of_results(op), strict=False):
@@ -82,10 +96,12 @@ class ShardingMap:
                     inner = region.blocks[0]
                     for value, attr in zip(inner.arguments, self._of_arguments(op, attrs), strict=False):
                         self.record(value, attr)
-                    self._read_block(inner)
+                    self._read_block(inner, listing)
 
-    def _split(self, per_value: Any) -> Sequence[tuple[int, Any]]:
-        """The numbers of the results that an attribute says are split, with the sharding of each."""
+    def split(self, per_value: Any) -> Sequence[tuple[int, Any]]:
+        """The numbers of the results that ``sdy.sharding`` of an op says are split, with the sharding of each."""
+        if per_value is None:
+            return ()
         if per_value not in self._split_in:
             listed = self._listed(per_value)
             self._split_in[per_value] = [(i, attr) for i, attr in enumerate(listed) if self.parse(attr) is not None]
@@ -146,6 +162,10 @@ class ShardingMap:
     def attr(self, value: Any) -> Any:
         """The sharding attribute of ``value``, ``None`` if it is replicated."""
         return self._of.get(value)
+
+    def attrs(self, values: Iterable[Any]) -> tuple[Any, ...]:
+        """The `attr` of each of ``values``."""
+        return tuple(map(self._of.get, values))
 
     def __getitem__(self, value: Any) -> Sharding | None:
         return self.parse(self._of.get(value))

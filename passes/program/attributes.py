@@ -15,7 +15,8 @@ def integer(op: Any, name: str) -> int:
 
 def integers(op: Any, name: str) -> list[int]:
     """The integers of the array attribute ``name``, none if it is not there."""
-    return list(_mlir.ir.DenseI64ArrayAttr(op.attributes[name])) if name in op.attributes else []
+    given = op.attributes.get(name)
+    return [] if given is None else list(_mlir.ir.DenseI64ArrayAttr(given))
 
 
 def set_integers(op: Any, name: str, values: Sequence[int]) -> None:

@@ -153,9 +153,13 @@ def _problem(type: Any, sharding: Any, known: dict[str, Mesh], allowed: Indivisi
     return f"{found}{allowed.advice}" if found is not None else None
 
 
-def all_divide(program: Program) -> bool:
-    """Whether every sharding in ``program`` divides its tensor, so that `drop_indivisible` would drop nothing."""
-    cutter = _Cutter(meshes(program.module))
+# Ops, each with the shardings that it states for its results, if any.
+Sharded = list[tuple[Any, Any]]
+
+
+def indivisible(program: Program) -> Sharded:
+    """The ops of ``program`` with shardings that do not divide their tensors, from which `drop_indivisible` drops."""
+    cutter, found = _Cutter(meshes(program.module)), []
     for op, given in _with_shardings(program.module):
         if op.name == "func.func":
             types = {} if is_declaration(op) else value_types(op)
@@ -170,23 +174,30 @@ def all_divide(program: Program) -> bool:
             said = [pair for each, types in zip(lists, types_of, strict=True) for pair in zip(each, types, strict=True)]
         else:
             said = []
-        if given is not None and (key := (given, *op.results.types)) not in cutter.clean:
+        key = None if given is None else (given, *op.results.types)
+        if key is not None and key not in cutter.clean:
             said += zip(_mlir.sdy.TensorShardingPerValueAttr(given).shardings, op.results.types, strict=True)
-            cutter.clean.add(key)
+        if not said:
+            continue
         if any(sharding is not None and cutter.cut(sharding, type)[1] for sharding, type in said):
-            return False
-    return True
+            found.append((op, given))
+        elif key is not None:
+            cutter.clean.add(key)
+    return found
 
 
-def drop_indivisible(program: Program) -> list[Dropped]:
+def drop_indivisible(program: Program, among: Sharded | None = None) -> list[Dropped]:
     """Takes axes off every dimension of every value in ``program`` that they do not divide, and says which.
 
     Of several axes on a dimension those stay, from the major one on, whose product still divides. What happens to a
     value depends on its type and sharding alone, so values that must agree (loop carries, call operands) still agree.
+
+    Args:
+      among: What `indivisible` finds, if that is known.
     """
     cutter = _Cutter(meshes(program.module))
     dropped: list[Dropped] = []
-    for op, given in _with_shardings(program.module):
+    for op, given in _with_shardings(program.module) if among is None else among:
         if given is not None:
             if (given, *(types := op.results.types)) not in cutter.clean:
                 dropped += _drop_in_list(program, op, SHARDING, types, cutter)

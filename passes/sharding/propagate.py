@@ -78,6 +78,7 @@ class PropagateOptions:
         plans. Without it they are ``sdy.sharding_constraint``, which is what XLA and JAX read.
       keep_indivisible: Leaves axes on dimensions that they do not divide, for the caller to pad, drop or refuse, in
         signatures too.
+      static: The caller has made sure that all types are static (`pipeline.prechecks`).
     """
 
     keep_sharding_rules: bool = False
@@ -85,6 +86,7 @@ class PropagateOptions:
     strategy: str = "aggressive"
     reshards: bool = True
     keep_indivisible: bool = False
+    static: bool = False
 
     def for_shardy(self) -> str:
         """The options of Shardy's propagation passes."""
@@ -198,7 +200,7 @@ def _run_shardy(
     Returns:
       The operations without a rule of their own, and the entries that would give them one.
     """
-    prechecks.check_for_sdy(program)
+    prechecks.check_for_sdy(program, static=options.static)
     rules = op_rules.pipeline(conservative=options.conservative)
     keep = str(options.keep_sharding_rules).lower()
     first = _PROPAGATE.format(options=options.for_shardy(), keep="true" if then else keep)

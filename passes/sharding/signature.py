@@ -21,6 +21,7 @@ from passes.program.read import Program
 from passes.program.walk import named
 
 SHARDING = "sdy.sharding"
+_SIDES = ("arg_attrs", "res_attrs")
 
 
 def by_attribute(function: Any) -> dict[str, list[Value]]:
@@ -30,8 +31,10 @@ def by_attribute(function: Any) -> dict[str, list[Value]]:
 
 def shardings(function: Any) -> dict[str, list[Any]]:
     """The shardings of the function's arguments and results by the attribute that holds them; ``None`` where none."""
-    types = value_types(function)
-    return {key: value_attribute(function, key, SHARDING, len(of_side)) for key, of_side in types.items()}
+    attributes = function.attributes
+    # Counting arguments takes longer than to look at what is said of them.
+    counts = {} if all(key in attributes for key in _SIDES) else {k: len(v) for k, v in value_types(function).items()}
+    return {key: value_attribute(function, key, SHARDING, counts.get(key, 0)) for key in _SIDES}
 
 
 def write(function: Any, attribute: str, values: list[Value]) -> None:

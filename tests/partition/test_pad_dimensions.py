@@ -13,7 +13,8 @@ from passes.pipeline.base import Counters
 from passes.program import read
 from passes.program.entry import find_entry
 from passes.program.read import Program
-from passes.sharding.divisibility import drop_indivisible
+from passes.program.write import to_text
+from passes.sharding.divisibility import drop_indivisible, indivisible
 from passes.sharding.propagate import PropagateOptions, propagate
 
 MESH = 'sdy.mesh @mesh = <["x"=4]>\n'
@@ -45,10 +46,20 @@ def reduced(op: str, init: str, element: str) -> str:
 
 
 def padded(text: str, padding: Padding = POISONED) -> tuple[Program, list[Choice], Counters]:
+    """The same comes of it whether what does not divide is known or looked for."""
+    (program, choices, counters), (other, *_) = (_padded(text, padding, known) for known in (True, False))
+    assert to_text(program.module) == to_text(other.module)
+    return program, choices, counters
+
+
+def _padded(text: str, padding: Padding, known: bool) -> tuple[Program, list[Choice], Counters]:
     program = read.parse(text)
     propagate(program, PropagateOptions(keep_indivisible=True, reshards=False))
     counters = Counters(PadDimensions.statistics)
-    choices = pad_dimensions(program.module.operation, find_entry(program), padding, frozenset(), counters)
+    around = [op for op, _ in indivisible(program)] if known else None
+    choices = pad_dimensions(
+        program.module.operation, find_entry(program), padding, frozenset(), counters, around=around
+    )
     drop_indivisible(program)
     assert program.module.operation.verify()
     return program, choices, counters

@@ -7,7 +7,7 @@ import pytest
 from passes.errors import UserError, Where
 from passes.program.read import parse
 from passes.program.write import to_text
-from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible, grouped
+from passes.sharding.divisibility import Dropped, check_signatures, drop_indivisible, grouped, indivisible
 
 MESH = 'sdy.mesh @mesh = <["x"=4, "y"=2, "z"=3]>\n'
 
@@ -99,6 +99,33 @@ func.func @main(%a: tensor<12x8xf32>) -> tensor<12x8xf32> {
     ]
     text = to_text(program.module)
     assert 'in_shardings=[<@mesh, [{"x"}, {}]>] out_shardings=[<@mesh, [{"x", "z"}, {}]>]' in text
+
+
+def test_what_does_not_divide_is_all_that_anything_is_dropped_from() -> None:
+    text = MESH + """
+func.func @main(%a: tensor<6x8xf32> {sdy.sharding = #sdy.sharding<@mesh, [{}, {"x"}]>}) -> tensor<6x8xf32> {
+  %0 = stablehlo.abs %a {sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{}, {"x"}]>]>} : tensor<6x8xf32>
+  %1 = stablehlo.sine %0 {sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}, {}]>]>} : tensor<6x8xf32>
+  %2 = stablehlo.sine %0 {sdy.sharding = #sdy.sharding_per_value<[<@mesh, [{"x"}, {}]>]>} : tensor<6x8xf32>
+  %3 = sdy.reshard %1 <@mesh, [{"x"}, {"y"}]> : tensor<6x8xf32>
+  %4 = sdy.reshard %2 <@mesh, [{"y"}, {"x"}]> : tensor<6x8xf32>
+  %5 = sdy.manual_computation(%4) in_shardings=[<@mesh, [{}, {"x"}]>] out_shardings=[<@mesh, [{"x"}, {}]>]
+      manual_axes={} (%b: tensor<6x8xf32>) {
+    sdy.return %b : tensor<6x8xf32>
+  } : (tensor<6x8xf32>) -> tensor<6x8xf32>
+  return %3 : tensor<6x8xf32>
+}
+func.func private @f(%a: tensor<6xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"x"}]>}) {
+  return
+}"""
+    program, other = parse(text), parse(text)
+    uneven = indivisible(program)
+    assert [op.name for op, _ in uneven] == [
+        "stablehlo.sine", "stablehlo.sine", "sdy.reshard", "sdy.manual_computation", "func.func",
+    ]
+    assert drop_indivisible(program, uneven) == drop_indivisible(other)
+    assert to_text(program.module) == to_text(other.module)
+    assert indivisible(program) == []
 
 
 def test_equal_reasons_share_a_line() -> None:
