@@ -342,7 +342,11 @@ PARTITION = [
         "partition/halo.py",
         "partition/halo.mlir partition/test_halo.py partition/test_executable_ops.py",
         "partition",
-        ("strips go the other way", "source = shard + strip.distance", "source = shard - strip.distance"),
+        (
+            "strips go the other way",
+            "shift(self.axes, strip.distance, cyclic)",
+            "shift(self.axes, -strip.distance, cyclic)",
+        ),
         ("what lies outside is not filled", "if (fill is None and not always) or", "if True or"),
         ("the shard itself is in what came before", '"LT" if before else "GT"', '"LE" if before else "GT"'),
         ("the last wanted element is dropped", "min(last + 1 - other * size, size)", "min(last - other * size, size)"),

@@ -18,6 +18,8 @@ from passes.program.types import i64_attr, tensor_type
 from passes.sharding.mesh import Axis, Mesh, Sharding
 
 Axes = tuple[Axis, ...]
+# (source device, target device), ...
+Pairs = tuple[tuple[int, int], ...]
 
 # XLA's channel type for device-to-device communication.
 _DEVICE_TO_DEVICE = 1
@@ -44,6 +46,8 @@ class Emitter:
         self._channel = 0
         self._groups: dict[Axes, Any] = {}
         self._members: dict[Axes, list[list[int]]] = {}
+        self._shifts: dict[tuple[Axes, int, bool], Pairs] = {}
+        self._tables: dict[Pairs, Any] = {}
         # One partition_id per block: a value of an outer block captured by a loop body would change the loop's type.
         self._indices: dict[tuple[Any, Axes], Any] = {}
         self._once: dict[tuple[Any, ...], Any] = {}
@@ -107,15 +111,14 @@ class Emitter:
 
     def permute(self, value: Any, source: Sharding, target: Sharding, point: Any, location: Any) -> Any:
         """collective_permute between two shardings with equal local shapes."""
-        return self.exchange(value, permutation(self.mesh, source, target, self.manual), point, location)
+        return self.exchange(value, tuple(permutation(self.mesh, source, target, self.manual)), point, location)
 
-    def exchange(self, value: Any, pairs: Sequence[tuple[int, int]], point: Any, location: Any) -> Any:
-        """collective_permute along (source device, target device) ``pairs``; zeros where no pair ends."""
-        table = np.array(sorted(pairs), dtype=np.int64)
-        attributes = {
-            "source_target_pairs": _mlir.ir.DenseElementsAttr.get(table, context=self._context),
-            "channel_handle": self.channel_handle(),
-        }
+    def exchange(self, value: Any, pairs: Pairs, point: Any, location: Any) -> Any:
+        """collective_permute along ``pairs``; zeros where no pair ends."""
+        if pairs not in self._tables:
+            table = np.array(sorted(pairs), dtype=np.int64)
+            self._tables[pairs] = _mlir.ir.DenseElementsAttr.get(table, context=self._context)
+        attributes = {"source_target_pairs": self._tables[pairs], "channel_handle": self.channel_handle()}
         return self._collective("stablehlo.collective_permute", value, value.type, attributes, point, location)
 
     # -- reductions --------------------------------------------------------------------------------------------------
@@ -320,6 +323,22 @@ class Emitter:
         if axes not in self._members:
             self._members[axes] = self.mesh.groups(axes)
         return self._members[axes]
+
+    def shift(self, axes: Axes, distance: int, cyclic: bool) -> Pairs:
+        """From the shard at ``distance`` behind each of those made by ``axes`` to that one.
+
+        Args:
+          cyclic: The first one comes after the last one; else nothing comes from there.
+        """
+        key = (axes, distance, cyclic)
+        if key not in self._shifts:
+            self._shifts[key] = tuple(
+                (group[source % len(group)], device)
+                for group in self.members(axes)
+                for source, device in enumerate(group, distance)
+                if cyclic or 0 <= source < len(group)
+            )
+        return self._shifts[key]
 
     def channel_handle(self) -> Any:
         """A channel that no other collective has."""

@@ -127,7 +127,7 @@ class Side:
     location: Any
     number: int | None = None
 
-    @property
+    @functools.cached_property
     def count(self) -> int:
         """The number of shards."""
         return count_shards(self.axes)
@@ -160,23 +160,18 @@ class Side:
     def mirror(self, value: Any) -> Any:
         """The shard at the same distance from the other end."""
         self.emit.fetched["strips"] += 1
-        pairs = [pair for group in self.emit.members(self.axes) for pair in zip(group, group[::-1], strict=True)]
-        return self._exchanged(value, pairs)
+        pairs = (pair for group in self.emit.members(self.axes) for pair in zip(group, group[::-1], strict=True))
+        return self._exchanged(value, tuple(pairs))
 
     def _received(self, value: Any, strip: Strip, cyclic: bool) -> Any:
         """The strip that the device at ``strip.distance`` sends to this one, zeros if there is none."""
         part = self.slice(value, strip.first, strip.size)
-        pairs = []
-        for group in self.emit.members(self.axes):
-            for shard, device in enumerate(group):
-                source = shard + strip.distance
-                if cyclic or 0 <= source < self.count:
-                    pairs.append((group[source % self.count], device))
+        pairs = self.emit.shift(self.axes, strip.distance, cyclic)
         if all(source == target for source, target in pairs):
             return part
         return self._exchanged(part, pairs)
 
-    def _exchanged(self, value: Any, pairs: list[tuple[int, int]]) -> Any:
+    def _exchanged(self, value: Any, pairs: tuple[tuple[int, int], ...]) -> Any:
         moved = self.emit.exchange(value, pairs, self.point, self.location)
         fetches_for(moved, self.number)
         return moved

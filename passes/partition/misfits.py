@@ -20,9 +20,14 @@ RESHAPE = "stablehlo.reshape"
 _MANY = 3
 
 
-def joins_many(op: Any) -> bool:
-    """Whether a reshape, of which programs have many, has a rank at which `replicate_misfits` is worth asking."""
-    return bool(max(value.type.rank for value in (op.operands[0], op.results[0])) >= _MANY)
+def joins_many(rule: Rule) -> bool:
+    """Whether `replicate_misfits` is worth asking about a reshape, of which programs have many."""
+    mappings = (*rule.operands, *rule.results)
+    return any(_are_many(rule, factors) for mapping in mappings for factors in mapping)
+
+
+def _are_many(rule: Rule, factors: tuple[int, ...]) -> bool:
+    return len(factors) >= _MANY and sum(rule.sizes[f] > 1 for f in factors) >= _MANY
 
 
 def replicate_misfits(shardings: ShardingMap, op: Any, rule: Rule) -> Rule:
@@ -31,7 +36,7 @@ def replicate_misfits(shardings: ShardingMap, op: Any, rule: Rule) -> Rule:
     joined = [
         (shardings.dims(value)[dim], factors)
         for value, mapping in sides for dim, factors in enumerate(mapping)
-        if sum(rule.sizes[f] > 1 for f in factors) >= _MANY
+        if _are_many(rule, factors)
     ]
     if not any(axes and not _fits([axis.size for axis in axes], [rule.sizes[f] for f in factors])
                for axes, factors in joined):

@@ -116,7 +116,7 @@ def _settle(op: Any) -> bool:
         attributes[RULE] = encode(rule.replicating(rule.permutation))
     elif row is None or row.needs_users_rule:
         attributes[RULE] = encode(unknown(op))
-    return name in _BY_SHARDINGS and (name != RESHAPE or joins_many(op))
+    return name in _BY_SHARDINGS and (name != RESHAPE or joins_many(rule))
 
 
 def _choose(wanted: list[Any], mesh: Mesh, meshes: dict[str, Mesh]) -> None:
@@ -127,7 +127,9 @@ def _choose(wanted: list[Any], mesh: Mesh, meshes: dict[str, Mesh]) -> None:
     shardings.read_around(wanted)
     for op in wanted:
         rule, _ = decode(op.attributes[RULE])
-        op.attributes[RULE] = encode(_BY_SHARDINGS[op.name](shardings, op, rule))
+        chosen = _BY_SHARDINGS[op.name](shardings, op, rule)
+        if chosen is not rule:
+            op.attributes[RULE] = encode(chosen)
 
 
 def _audit(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> tuple[Localizer, list[tuple[Any, str]]]:
