@@ -21,7 +21,7 @@ from passes.partition.shardings import ShardingMap
 from passes.pipeline import runner
 from passes.program.entry import find_entry
 from passes.program.read import Program
-from passes.program.walk import operations
+from passes.program.walk import each, operations
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rule_table import Support, unknown
 from passes.sharding.op_rules import RULE, populate
@@ -95,7 +95,7 @@ def _rule(program: Program, mesh: Mesh, meshes: dict[str, Mesh]) -> None:
     rewrite_picks(find_entry(program), mesh, meshes)
     populate(program, SUPPORT)
     # Other functions are decompositions of composites, which are planned by themselves.
-    wanted = [op for op in operations(find_entry(program)) if _settle(op)]
+    wanted = [op for op in each(find_entry(program)) if _settle(op)]
     _choose(wanted, mesh, meshes)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from passes import _mlir
 from passes.errors import UserError
 from passes.program.entry import symbol_name
-from passes.program.walk import operations
+from passes.program.walk import each
 from passes.sharding.mesh import Axis, Mesh, Sharding, axis_from_attr, mesh_from_attr
 from passes.sharding.signature import SHARDING
 
@@ -277,7 +277,7 @@ def _manual_axes(attr: Any, primes: dict[str, PrimeMesh]) -> Any:
 def _annotated(module: Any) -> list[tuple[Any, list[str]]]:
     """The ops of ``module`` that say something of shardings, with the attributes in which they do."""
     found = []
-    for op in operations(module):
+    for op in each(module):
         attributes = op.attributes
         if _says_more(op.name):
             found.append((op, [key for key in _ON_SOME if key in attributes]))

@@ -16,7 +16,7 @@ from passes import _mlir
 from passes.errors import UserError, Where
 from passes.program import entry
 from passes.program.read import Program
-from passes.program.walk import named, operations
+from passes.program.walk import each, named
 
 # Ops that name a function, and the attribute they do it with.
 _CALLS = {"func.call": "callee", "call": "callee", "stablehlo.composite": "decomposition"}
@@ -177,7 +177,7 @@ def _enter(functions: _Functions, name: str, path: dict[str, Any], done: set[str
 def _check_static(functions: _Functions) -> None:
     fine: set[Any] = set()
     for function in functions.bodies.values():
-        for op in operations(function):
+        for op in each(function):
             types = op.results.types
             if regions := op.regions:
                 types += [a.type for region in regions for block in region for a in block.arguments]

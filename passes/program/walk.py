@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from passes import _mlir
@@ -20,6 +20,20 @@ def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
     found = [] if name in without else [op]
     _collect(op, without, found)
     return found
+
+
+def each(root: Any) -> Iterator[Any]:
+    """`operations` one by one, which takes less time, for those who change nothing but attributes on the way."""
+    op = root.operation
+    yield op
+    for region in op.regions:
+        for block in region:
+            for view in block:
+                inner = view.operation
+                if inner.name in REGIONLESS:
+                    yield inner
+                else:
+                    yield from each(inner)
 
 
 def _collect(op: Any, without: frozenset[str], found: list[Any]) -> None:

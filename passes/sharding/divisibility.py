@@ -14,7 +14,7 @@ from passes import _mlir
 from passes.errors import Where
 from passes.program.entry import functions, is_declaration, is_private, symbol_name, value_types
 from passes.program.read import Program
-from passes.program.walk import operations
+from passes.program.walk import each
 from passes.sharding.mesh import Mesh, Sharding, axis_from_attr, meshes, sharding_from_attr
 from passes.sharding.signature import SHARDING, by_attribute, shardings, write
 
@@ -217,7 +217,7 @@ def drop_indivisible(program: Program, among: Sharded | None = None) -> list[Dro
 
 def _with_shardings(module: Any) -> Iterator[tuple[Any, Any]]:
     """The ops with shardings of their results and these, and with ``None`` those that have others, in pre-order."""
-    for op in operations(module):
+    for op in each(module):
         given = op.attributes.get(SHARDING)
         if given is not None or op.name in _OTHERS:
             yield op, given

@@ -10,7 +10,7 @@ import pytest
 from passes.optimize.normal_form import COMMUTED
 from passes.program.purity import REGIONLESS
 from passes.program.read import parse
-from passes.program.walk import named, operations
+from passes.program.walk import each, named, operations
 
 T = "tensor<f32>"
 # Loops in a loop's condition and body, a function without a body, an op with a region that is no loop.
@@ -61,6 +61,7 @@ def test_operations_are_in_pre_order_and_include_the_root() -> None:
     inner = ["while", "constant", "return", "add", "return", "compare", "return"]
     outer = ["reduce", "add", "return", "call", "return", "add", "return"]
     assert found == ["module", "func", "func", "while", *inner, *outer]
+    assert same(each(module), operations(module))
 
 
 @pytest.mark.parametrize("without", [REGIONLESS, COMMUTED, frozenset({"stablehlo.while", "func.func"})])
