@@ -24,7 +24,7 @@ from passes.partition.cancel_moves import gathers_again
 from passes.partition.delay_reductions import LINEAR
 from passes.partition.groups import is_used_once
 from passes.partition.outline import Outliner
-from passes.partition.summary import with_calls
+from passes.partition.summary import by_function
 from passes.program import purity
 from passes.program.entry import is_private
 from passes.program.walk import operations
@@ -38,20 +38,17 @@ _DEPTH = 4
 
 def may_meet(module: Any) -> bool:
     """Whether a collective in a private function of ``module`` might meet another, or an equal one, outside of it."""
-    inside: dict[Any, list[Any]] = {}
-    for op, times in with_calls(module, purity.COLLECTIVES):
-        function = _function(op)
-        if is_private(function) and times > 1:
-            return True
-        inside.setdefault(function, []).append(op)
+    talking = [found for found in by_function(module, purity.COLLECTIVES) if found[2]]
+    private = [found for found in talking if is_private(found[0])]
+    if any(times > 1 or _reaches_out(function) for function, times, _ in private):
+        return True
     alike: dict[str, list[tuple[Any, Any]]] = {}
-    for function, ops in inside.items():
+    for function, _, ops in talking if private else ():
         for op in ops:
             alike.setdefault(op.name, []).append((function, op))
-    private = [function for function in inside if is_private(function)]
-    return any(_reaches_out(function) for function in private) or any(
+    return any(
         _may_be_equal(op, other, _DEPTH)
-        for function in private for op in inside[function] for place, other in alike[op.name] if place != function
+        for function, _, ops in private for op in ops for place, other in alike[op.name] if place != function
     )
 
 
@@ -77,12 +74,6 @@ def _is_gathered(end: Any, result: Any, value: Any) -> bool:
         return False
     gather = uses[0].owner.operation
     return bool(gather.block == end.block) and gathers_again(gather, scatter.operation)
-
-
-def _function(op: Any) -> Any:
-    while op.name != "func.func":
-        op = op.parent.operation
-    return op
 
 
 def _reaches_out(function: Any) -> bool:

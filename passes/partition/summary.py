@@ -79,6 +79,8 @@ def _type(dtype: str, shape: tuple[int, ...]) -> str:
     return f"{dtype}[{'x'.join(map(str, shape))}]"
 
 
+# What may call functions.
+_CALLING = frozenset(purity.CALLEE_ATTRIBUTES)
 # Collectives, each with how often it is called.
 Calls = Sequence[tuple[Any, int]]
 
@@ -111,20 +113,30 @@ def volume(found: Calls) -> tuple[float, int]:
 
 
 def with_calls(module: Any, names: frozenset[str]) -> Iterator[tuple[Any, int]]:
-    """The ops of ``module`` that are called one of ``names``, each with how often its function is called.
+    """The ops of ``module`` that are called one of ``names``, each with how often its function is called."""
+    return ((op, times) for _, times, ops in by_function(module, names) for op in ops)
+
+
+def by_function(module: Any, names: frozenset[str]) -> Iterator[tuple[Any, int, list[Any]]]:
+    """The functions of ``module``, each with how often it is called and the ops in it that are called one of ``names``.
 
     What nothing is known to call is taken to run once.
     """
-    by_name = {symbol_name(f): f for f in functions(module)}
+    every = {symbol_name(f): f for f in functions(module)}
     callers: dict[str, Counter[str]] = {}
-    for name, function in by_name.items() if len(by_name) > 1 else ():
-        for op in named(function, purity.CALLEE_ATTRIBUTES):
+    inside: dict[str, list[Any]] = {}
+    for name, function in every.items():
+        inside[name] = []
+        for op in named(function, names | _CALLING):
+            if op.name in names:
+                inside[name].append(op)
+                continue
             for callee in purity.callees(op):
                 callers.setdefault(callee, Counter())[name] += 1
     times: dict[str, int] = {}
-    for name, function in by_name.items():
+    for name, ops in inside.items():
         _count_calls(name, callers, times)
-        yield from ((op, times[name]) for op in named(function, names))
+        yield every[name], times[name], ops
 
 
 def _count_calls(name: str, callers: dict[str, Counter[str]], times: dict[str, int]) -> int:
