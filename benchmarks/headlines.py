@@ -45,6 +45,8 @@ FIGURES = {
     "optimize": Figure("-O, cse and dead-ops against the native passes", f"benchmarks/optimize.py {TRAIN} -n 3", True),
     "shard": Figure("Annotating and propagating against Shardy's propagation", f"benchmarks/shard.py {TRAIN}", True),
     "partition": Figure("Lowering against Shardy's planning", f"benchmarks/partition.py {TRAIN}", True),
+    "partition-largest": Figure("Lowering against Shardy's planning, on the largest modules of the corpus",
+                                "benchmarks/partition.py", False),
     "optimize-largest": Figure("-O on the largest modules of the corpus", "benchmarks/optimize.py", False),
     "optimize-counts": Figure("Ops that -O leaves, whole corpus", "benchmarks/optimize.py --counts", False),
     "growth": Figure("Growth of time and memory to a million ops", "benchmarks/growth.py", False),

@@ -1,13 +1,14 @@
 """Partitions large modules: the time and memory it takes beside Shardy's own planning of the same module.
 
-    python benchmarks/partition.py ../shared/corpus/big_hf_llama3_70b_train.mlir ...
+    python benchmarks/partition.py [FILE.mlir ...]
 
-A module without shardings gets its arguments split along their first dimension over 8 devices. What is annotated goes
-to processes that start from the bytecode. One partitions: `planning` is the CPU time of that in Shardy's passes and on
-the way to the worker that runs them and back, `lowering` all else: the audit, the lowering, the clean-up, the report.
-Others run Shardy's passes through the bindings and nothing else, once without and once with verifying after each pass,
-which is what a pass manager does unless told otherwise. Peaks of memory are of whole processes, of ours both that it
-has, but pages of the libraries, which these share, count once.
+Without files, on the train steps of the corpus that are largest. A module without shardings gets its arguments split
+along their first dimension over 8 devices. What is annotated goes to processes that start from the bytecode. One
+partitions: `planning` is the CPU time of that in Shardy's passes and on the way to the worker that runs them and back,
+`lowering` all else: the audit, the lowering, the clean-up, the report. Others run Shardy's passes through the bindings
+and nothing else, once without and once with verifying after each pass, which is what a pass manager does unless told
+otherwise. Peaks of memory are of whole processes, of ours both that it has, but pages of the libraries, which these
+share, count once.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from passes.program.walk import operations
 from passes.sharding.annotate import annotate
 from passes.sharding.import_shardings import import_shardings
 from passes.sharding.mesh import meshes
+
+CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "corpus"
+LARGEST = [str(CORPUS / f"big_hf_{name}_train.mlir") for name in ("llama3_70b", "deepseekv3_671b", "mixtral_8x7b")]
 
 UPSTREAM = (
     "builtin.module(sdy-propagation-pipeline,"
@@ -124,7 +128,7 @@ def _megabytes(process: int, key: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="+")
+    parser.add_argument("modules", nargs="*", default=LARGEST)
     parser.add_argument("--part", choices=tuple(PARTS), help="what a process of its own does")
     args = parser.parse_args()
     if args.part:

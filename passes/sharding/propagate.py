@@ -118,9 +118,10 @@ class PropagateReport:
 def propagate(
     program: Program, options: PropagateOptions | None = None, *, entry: str | None = None
 ) -> PropagateReport:
-    """Propagates shardings over ``program`` in place; propagating again changes nothing.
+    """Propagates shardings over ``program`` in place.
 
-    Functions and calls stay; a function called with different shardings becomes several.
+    Propagating again changes nothing, but that values without a sharding may get what is left of one from which axes
+    that do not divide were taken. Functions and calls stay; a function called with different shardings becomes several.
 
     Args:
       program: Its module may be replaced; handles into it are dead afterwards.
