@@ -99,7 +99,7 @@ def choose(
       goal: What to look for.
       topology: How devices are joined, in place of what ``device`` says.
       lowered: How many of the plans that look best are lowered at most, to choose by what they really cost; no more
-        are once one costs hardly more than the model says of the next.
+        are once one costs hardly more than the model says of the next, and of large programs no more than two.
       alternatives: Lowers that many in any case.
       unknown_runs: How often a loop runs whose text does not tell.
       compare: Whether the presets are lowered too; a preset that is better is the answer.
@@ -114,8 +114,9 @@ def choose(
     model = prepare(copy_of(source, program), mesh, device, topology, unknown_runs)
     lowering = Lowering(model, source, program, unknown_runs)
     found, certificate = _look(model, goal, certify_seconds)
-    # Of plans that the model thinks too large it knows least memory, and no better ones.
-    count = lowered if alternatives or goal.fits(found[0].price) else min(lowered, _MORE)
+    # Of plans that the model thinks too large it knows least memory, and no better ones; large programs take long.
+    few = pins.is_large(model) or not goal.fits(found[0].price)
+    count = min(lowered, _MORE) if few and not alternatives else lowered
     lowering.lower(found, count, goal, alternatives)
     considered = len(found) + _until_one_fits(lowering, goal, found[0])
     _lower_stored(lowering, goal)
