@@ -1,7 +1,7 @@
 """Partitions the corpus and the examples under several plans, executes what fits and compares it with the original.
 
     python benchmarks/partition_corpus.py [--seconds N] [--processes N] [--resume FILE.jsonl] [--again] [--match TEXT]
-        [--large] [--compile] [--gigabytes N]
+        [--single] [--large] [--compile] [--gigabytes N]
 
 Plans, on a mesh of 2 x 2 devices:
 
@@ -11,9 +11,11 @@ Plans, on a mesh of 2 x 2 devices:
   own     the shardings that the module brings, on its own mesh (then the only plan)
   NAME    a preset, for those examples whose argument names it matches, on its own mesh
 
-Every per-device program is checked for its structure first. `--large` takes the modules that no machine here can run
-(70B and the like) instead, on 8 devices: planned and checked, and with `--compile` compiled by XLA's CPU backend, which
-allocates no argument. Each case has a child process and at most `--gigabytes` of memory.
+Modules run in double precision where their text allows it, or with `--single` as they are, which tells less and, with
+convolutions, takes seconds for minutes. Every per-device program is checked for its structure first. `--large` takes
+the modules that no machine here can run (70B and the like) instead, on 8 devices: planned and checked, and with
+`--compile` compiled by XLA's CPU backend, which allocates no argument. Each case has a child process and at most
+`--gigabytes` of memory.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def modules() -> dict[str, Path]:
     return dict(sorted(names.items(), key=lambda item: (item[0] in slow, item[1].stat().st_size)))
 
 
-def cases(large: bool, compiled: bool) -> Iterator[list[Case]]:
+def cases(large: bool, compiled: bool, single: bool) -> Iterator[list[Case]]:
     """A chunk for each module."""
     for name, path in modules().items():
         if _is_large(path) != large:
@@ -89,7 +91,7 @@ def cases(large: bool, compiled: bool) -> Iterator[list[Case]]:
             plans += [f"preset {preset}" for preset in PRESETS]
         yield [
             {"case": f"{name}:{plan}{' compiled' if compiled else ''}", "module": name, "plan": plan, "large": large,
-             "compile": compiled}
+             "compile": compiled, "single": single}
             for plan in plans
         ]
 
@@ -99,9 +101,9 @@ def _is_large(path: Path) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _text(name: str) -> str:
+def _text(name: str, single: bool) -> str:
     text = modules()[name].read_text()
-    if _is_large(modules()[name]) or "lapack_" in text:
+    if single or _is_large(modules()[name]) or "lapack_" in text:
         return text
     try:
         read.parse(doubled(text), name)
@@ -110,9 +112,9 @@ def _text(name: str) -> str:
     return doubled(text)
 
 
-def planned(name: str, plan: str, large: bool) -> Program:
+def planned(name: str, plan: str, large: bool, single: bool) -> Program:
     """The module annotated by ``plan``."""
-    program = read.parse(_text(name), name)
+    program = read.parse(_text(name, single), name)
     mesh = LARGE_MESH if large else MESH
     if plan == "own":
         import_shardings(program)
@@ -146,12 +148,12 @@ def _rules(program: Program, plan: str, mesh: Mesh) -> str:
 
 def judge(case: Case) -> Case:
     try:
-        program = planned(case["module"], case["plan"], case["large"])
+        program = planned(case["module"], case["plan"], case["large"], case["single"])
     except UserError as error:
         return {"verdict": "refused", "reason": f"the plan does not fit: {error.message}"[:300]}
     start = time.perf_counter()
     report = partition(program)
-    original = read.parse(_text(case["module"]), case["module"])
+    original = read.parse(_text(case["module"], case["single"]), case["module"])
     about = _about(program, report, time.perf_counter() - start)
     problems = check_structure(program, report.side_table)
     if problems:
@@ -170,7 +172,8 @@ def judge(case: Case) -> Case:
         raise
     if found.ok:
         worst = max((r.figures.relative_l2 for r in found.results), default=0.0)
-        return {**about, "verdict": "right", "proof": "executed", "worst": worst}
+        proof = "executed as it is" if case["single"] else "executed"
+        return {**about, "verdict": "right", "proof": proof, "worst": worst}
     return {**about, "verdict": "wrong", "reason": " | ".join(found.lines())[:600]}
 
 
@@ -227,6 +230,7 @@ def show(found: list[Case]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, "partition_corpus.jsonl", case_seconds=600)
+    parser.add_argument("--single", action="store_true", help="run modules in the precision that they have")
     parser.add_argument("--large", action="store_true", help="the modules that are too large to run")
     parser.add_argument("--compile", action="store_true", help="compile the large ones, allocating nothing")
     parser.add_argument("--gigabytes", type=int, default=12, help="of address space for a worker (default: 12)")
@@ -235,7 +239,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_AS, (args.gigabytes * GIGABYTE, resource.RLIM_INFINITY))
         serve(judge)
         return 0
-    found = run(cases(args.large, args.compile), args)
+    found = run(cases(args.large, args.compile, args.single), args)
     show(found)
     return 1 if any(record["verdict"] not in GOOD for record in found) else 0
 
