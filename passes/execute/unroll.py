@@ -20,6 +20,7 @@ from passes.errors import UserError
 from passes.execute.moves import concatenate, constant, part, redirect, reduced, replica_groups, zeros
 from passes.program.attributes import integer
 from passes.program.entry import functions, symbol_name
+from passes.program.walk import terminator
 
 # A value of the per-device program on one device -> its copy.
 Copies = dict[Any, Any]
@@ -148,7 +149,7 @@ class _Unroller:
 
 def _keep_first_operand(block: Any) -> None:
     """A loop's condition is device 0's."""
-    old = list(block.operations)[-1].operation
+    old = terminator(block)
     name, predicate, location = old.name, old.operands[0], old.location
     old.erase()
     _mlir.ir.Operation.create(name, operands=[predicate], ip=_mlir.ir.InsertionPoint(block), loc=location)

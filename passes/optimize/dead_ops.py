@@ -18,7 +18,7 @@ from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program import purity
 from passes.program.entry import symbol_name
 from passes.program.purity import Effect, Effects
-from passes.program.walk import operations
+from passes.program.walk import operations, terminator
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class _Sweep:
     def _function(self, name: str, function: Any) -> None:
         signature = self.shrunk.get(name)
         if signature is not None:
-            slots.keep_operands(slots.terminator(function.regions[0].blocks[0]), signature.results)
+            slots.keep_operands(terminator(function.regions[0].blocks[0]), signature.results)
         before = len(self.called)
         self.region(function.regions[0])
         self.edges[name] = set(self.called[before:])

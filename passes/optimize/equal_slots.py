@@ -20,6 +20,7 @@ from passes.optimize.normal_form import NORMAL_FORMS, Rule
 from passes.optimize.structure import attributes_of
 from passes.program import purity
 from passes.program.purity import Effect, Effects
+from passes.program.walk import terminator
 
 Groups = dict[Any, frozenset[int]]
 
@@ -42,7 +43,7 @@ def may_hold_equal(op: Any) -> bool:
     is_loop = carries(op)
     if is_loop is None or len(op.results) < 2:
         return False
-    yielded = [list(slots.terminator(region.blocks[0]).operands) for region in list(op.regions)[is_loop:]]
+    yielded = [list(terminator(region.blocks[0]).operands) for region in list(op.regions)[is_loop:]]
     seen = set()
     for slot in range(len(op.results)):
         ends = tuple(_producer(values[slot]) for values in yielded)

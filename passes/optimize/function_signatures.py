@@ -16,6 +16,7 @@ from passes.optimize import calls, slots
 from passes.optimize.calls import Signature
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program.entry import value_attributes
+from passes.program.walk import terminator
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class _Target:
     def forward_results(self) -> None:
         """Replaces the results that callers know already, in the callers."""
         positions = {argument: index for index, argument in enumerate(self.block.arguments)}
-        end = slots.terminator(self.block)
+        end = terminator(self.block)
         attributes = value_attributes(self.function, "res_attrs", len(end.operands))
         for index in range(len(end.operands)):
             # Read one by one: a function that calls itself may return what has just been replaced.
@@ -172,7 +173,7 @@ class _Target:
         if kept.keeps_all(self.function):
             return
         if self.gone_results:
-            slots.keep_operands(slots.terminator(self.block), kept.results)
+            slots.keep_operands(terminator(self.block), kept.results)
         for site in self.sites:
             calls.shrink_call(site, kept, _nothing)
         calls.shrink_function(self.function, kept, _nothing)

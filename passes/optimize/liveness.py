@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from passes import _mlir
 from passes.optimize.calls import Signature
-from passes.optimize.slots import SLOTTED, SlotRule, slot_rule, terminator
+from passes.optimize.slots import SLOTTED, SlotRule, slot_rule
 from passes.program import purity
 from passes.program.purity import Effect, Effects
+from passes.program.walk import terminator
 
 
 def live_slots(op: Any, effects: Effects, shrunk: Mapping[str, Signature]) -> dict[Any, list[int]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passes import _mlir
+from passes.program.walk import terminator
 
 # (slot, number of slots) -> the positions that belong to the slot.
 Positions = Callable[[int, int], tuple[int, ...]]
@@ -86,12 +87,6 @@ def slot_rule(op: Any) -> SlotRule | None:
         return None
     known = all(key == "sdy.sharding" or key in rule.attributes for key in op.attributes)
     return rule if known else None
-
-
-def terminator(block: Any) -> Any:
-    """The last operation of ``block``."""
-    operations = block.operations
-    return operations[len(operations) - 1].operation
 
 
 def drop_slots(op: Any, kept: list[int], sweep: Callable[[Any], None], release: Callable[[Any], None]) -> None:

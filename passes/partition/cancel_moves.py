@@ -69,7 +69,7 @@ func.func @main(%x: tensor<2x8xf32>) -> tensor<4x4xf32> {
     def run(self, module: Any, counters: Counters) -> None:
         """Rewrites block by block, from the first op to the last."""
         with uncollected():
-            for _, ops in list(in_blocks(module, frozenset(name for name, _ in _RULES))):
+            for ops in in_blocks(module, frozenset(name for name, _ in _RULES)):
                 sweep = _Sweep(counters)
                 for op in ops:
                     sweep.visit(op)

@@ -18,7 +18,7 @@ from passes import _mlir
 from passes.errors import UserError
 from passes.program import entry
 from passes.program.read import Program
-from passes.program.walk import named, operations
+from passes.program.walk import named, operations, terminator
 from passes.sharding.mesh import Mesh
 from passes.sharding.op_rules import RULE
 from passes.sharding.user_rules import is_ruled
@@ -138,8 +138,8 @@ def _program_of(whole: Program, name: str, operands: tuple[Any, ...], results: t
 def _take_off_sums(function: Any, mesh: Mesh, reduced: Axes) -> bool:
     """Returns summands where ``function`` returns their sums over ``reduced``; whether all its results are such."""
     groups = {frozenset(group) for group in mesh.groups(reduced)}
-    terminator = list(function.regions[0].blocks[0].operations)[-1].operation
-    for value in list(terminator.operands):
+    end = terminator(function.regions[0].blocks[0])
+    for value in list(end.operands):
         op = _summing(value)
         if op is None or not _is_sum_over(op, groups):
             return False

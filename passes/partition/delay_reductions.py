@@ -77,7 +77,7 @@ func.func @main(%x: tensor<4xi32>, %y: tensor<4xi32>, %t: tensor<4xi32>) -> tens
     def run(self, module: Any, counters: Counters) -> None:
         """Rewrites block by block."""
         with uncollected():
-            for _, reductions in list(in_blocks(module, _REDUCTIONS)):
+            for reductions in in_blocks(module, _REDUCTIONS):
                 if len(reductions) > 1:
                     _Block(self.reorder_floats, counters).rewrite(reductions)
 

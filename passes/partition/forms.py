@@ -26,6 +26,7 @@ from passes.partition.side_table import Entry, SideTable
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.types import tensor_type
+from passes.program.walk import terminator
 from passes.sharding.mesh import mesh_to_attr, sharding_to_attr
 
 _SHARDING = "sdy.sharding"
@@ -71,7 +72,7 @@ def to_manual(program: Program, table: SideTable) -> None:
         ip=ir.InsertionPoint(block),
     )
     body.append_to(computation.regions[0])
-    old = list(body.operations)[-1].operation
+    old = terminator(body)
     ir.Operation.create("sdy.return", operands=list(old.operands), loc=old.location, ip=ir.InsertionPoint(old))
     old.erase()
     ir.Operation.create(

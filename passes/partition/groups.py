@@ -58,12 +58,12 @@ def blocks(op: Any) -> Iterator[Any]:
     return iter(found)
 
 
-def in_blocks(op: Any, names: frozenset[str]) -> Iterator[tuple[Any, list[Any]]]:
-    """The `blocks` of ``op`` with ops called one of ``names``, and these in order."""
+def in_blocks(op: Any, names: frozenset[str]) -> list[list[Any]]:
+    """The ops called one of ``names``, in order, of each of the `blocks` of ``op`` that has some."""
     found: dict[Any, list[Any]] = {}
     for inner in named(op, names):
         found.setdefault(inner.block, []).append(inner)
-    return ((block, found[block]) for block in blocks(op) if block in found)
+    return [found[block] for block in blocks(op) if block in found]
 
 
 _WITH_BLOCKS = frozenset({"builtin.module", "func.func"}) | {

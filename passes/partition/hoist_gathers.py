@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from passes import _mlir
-from passes.optimize.slots import terminator
 from passes.partition.groups import blocks
 from passes.pipeline.base import Counters, Pass, Statistic
 from passes.pipeline.collection import uncollected
 from passes.program.types import byte_size
+from passes.program.walk import terminator
 
 _WHILE, _GATHER = "stablehlo.while", "stablehlo.all_gather"
 # What may lie between the loop's value and its all_gather: ops of one operand, as cheap to keep as to compute.

@@ -24,6 +24,7 @@ from passes.partition.shardings import ShardingMap
 from passes.partition.trace import hand_over, stand_for
 from passes.program import entry
 from passes.program.read import Program
+from passes.program.walk import terminator
 from passes.sharding.op_rules import RULE
 from passes.sharding.sharding_rule import decode
 
@@ -42,7 +43,6 @@ class Localizer:
         local shapes.
       inserted: Modules of these -> the function of the program that one became.
       traced: Whether ops are numbered, and to say what they stand for (`trace`).
-      terminators: Of the blocks that were audited.
     """
 
     program: Program
@@ -54,7 +54,6 @@ class Localizer:
     decompositions: dict[Any, Decomposition] = field(default_factory=dict)
     inserted: dict[Any, Any] = field(default_factory=dict)
     traced: bool = False
-    terminators: dict[Any, Any] = field(default_factory=dict)
     _verdicts: dict[Any, Verdict] = field(default_factory=dict)
     # Of the blocks that were audited, the ops that are to be lowered, with their rows.
     _audited: dict[Any, list[tuple[Any, rows.Row]]] = field(default_factory=dict)
@@ -84,7 +83,6 @@ class Localizer:
                     row.lower is not rows.same or self.shardings.split(given) or op in self.summing
                 ):
                     waiting.append((op, row))
-            self.terminators[block] = ops[-1][0]
         self._judged = None, None
         return found
 
@@ -136,7 +134,7 @@ class Localizer:
         """Lowers every op of ``block``; what its terminator returns is moved to the shardings ``returned``."""
         for op, row in self._audited.pop(block):
             row.lower(self, op)
-        self.match_operands(self.terminators.pop(block), returned)
+        self.match_operands(terminator(block), returned)
 
     def in_place(self, op: Any) -> None:
         """Gives the results of ``op`` their local types."""
@@ -206,9 +204,9 @@ def localize_function(localizer: Localizer, function: Any) -> None:
     block = function.regions[0].blocks[0]
     for value in block.arguments:
         localizer.localize_value(value)
-    terminator = localizer.terminators[block]
-    localizer.block(block, entry.value_attribute(function, "res_attrs", "sdy.sharding", len(terminator.operands)))
+    end = terminator(block)
+    localizer.block(block, entry.value_attribute(function, "res_attrs", "sdy.sharding", len(end.operands)))
     signature = ir.FunctionType.get(
-        [a.type for a in block.arguments], [v.type for v in terminator.operands], context=_mlir.context()
+        [a.type for a in block.arguments], [v.type for v in end.operands], context=_mlir.context()
     )
     function.attributes["function_type"] = ir.TypeAttr.get(signature, context=_mlir.context())

@@ -70,7 +70,7 @@ func.func @main(%x: tensor<4xi32>) -> tensor<4xi32> {
         """Merges block by block, from the first op to the last, so that chains of any length become one."""
         merger = _Merger(self.reorder_floats, counters)
         with uncollected():
-            for _, ops in list(in_blocks(module, frozenset(_KINDS))):
+            for ops in in_blocks(module, frozenset(_KINDS)):
                 for op in ops:
                     merger.visit(op)
 

@@ -27,7 +27,7 @@ from passes.partition.padding_choice import BARRIER, LOOP, Choice, Chooser, View
 from passes.partition.shardings import ShardingMap
 from passes.pipeline.base import Counters, Pass, Statistic, option
 from passes.program import entry
-from passes.program.walk import operations
+from passes.program.walk import operations, terminator
 from passes.sharding.divisibility import Indivisible
 from passes.sharding.flow import BRANCHES
 from passes.sharding.mesh import meshes
@@ -209,12 +209,12 @@ class _Padder:
         for value in block.arguments:
             self._pad(value)
         self._block(block)
-        terminator = list(block.operations)[-1].operation
-        for index, value in enumerate(list(terminator.operands)):
+        end = terminator(block)
+        for index, value in enumerate(list(end.operands)):
             shape = self._wanted(("result", index), self.values.shape(value))
-            terminator.operands[index] = self.values.resize(value, shape)
+            end.operands[index] = self.values.resize(value, shape)
         signature = ir.FunctionType.get(
-            [a.type for a in block.arguments], [v.type for v in terminator.operands], context=_mlir.context()
+            [a.type for a in block.arguments], [v.type for v in end.operands], context=_mlir.context()
         )
         function.attributes["function_type"] = ir.TypeAttr.get(signature, context=_mlir.context())
 
@@ -295,10 +295,10 @@ class _Padder:
             self._pad(result)
 
     def _return(self, block: Any, results: Iterable[Any]) -> None:
-        terminator = list(block.operations)[-1].operation
+        end = terminator(block)
         for index, result in enumerate(results):
-            value = terminator.operands[index]
-            terminator.operands[index] = self.values.resize(value, self._wanted(result, self.values.shape(value)))
+            value = end.operands[index]
+            end.operands[index] = self.values.resize(value, self._wanted(result, self.values.shape(value)))
 
     def _wanted(self, value: Any, true: Shape) -> Shape:
         """The shape chosen for ``value`` (or a result of the function), whose true one is ``true``."""

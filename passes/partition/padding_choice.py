@@ -14,11 +14,11 @@ from functools import cached_property
 from typing import Any
 
 from passes import _mlir
-from passes.optimize.slots import terminator
 from passes.partition.padded_ops import Masks, paddable, rule_of
 from passes.partition.shardings import MANUAL, ShardingMap
 from passes.program import entry
 from passes.program.types import byte_size
+from passes.program.walk import terminator
 from passes.sharding.flow import BRANCHES
 from passes.sharding.sharding_rule import Rule
 
@@ -445,7 +445,7 @@ def _pair_ties(op: Any) -> Iterator[Group]:
 
 def returned_by(block: Any) -> list[Any]:
     """What the terminator of ``block`` returns."""
-    return list(list(block.operations)[-1].operation.operands)
+    return list(terminator(block).operands)
 
 
 _TIES = {

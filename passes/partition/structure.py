@@ -21,7 +21,7 @@ from passes.partition.summary import COLLECTIVES
 from passes.program import entry
 from passes.program.read import Program
 from passes.program.types import shape_of, tensor_type
-from passes.program.walk import operations
+from passes.program.walk import operations, terminator
 from passes.sharding.mesh import Mesh, Sharding, meshes, sharding_from_attr
 
 _SHARDING = "sdy.sharding"
@@ -60,7 +60,7 @@ def check_structure(program: Program, table: SideTable, entry_name: str | None =
 
 
 def _end(computation: Any) -> Any:
-    return list(computation.regions[0].blocks[0].operations)[-1].operation
+    return terminator(computation.regions[0].blocks[0])
 
 
 def _manual(function: Any, computation: Any, table: SideTable, named: dict[str, Mesh]) -> Iterator[str]:

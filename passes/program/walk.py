@@ -14,19 +14,17 @@ def operations(root: Any, without: frozenset[str] = frozenset()) -> list[Any]:
 
     A list, because a walk must not be running while the program is edited.
     """
-    op = root.operation
-    if (name := op.name) in REGIONLESS:
-        return [] if name in without else [op]
-    found = [] if name in without else [op]
-    _collect(op, without, found)
-    return found
+    return [op for op in each(root) if op.name not in without] if without else list(each(root))
 
 
 def each(root: Any) -> Iterator[Any]:
-    """`operations` one by one, which takes less time, for those who change nothing but attributes on the way."""
+    """`operations` one by one, which takes less time, for those who change nothing but attributes on the way.
+
+    Looks through blocks, which takes less time than a native walk that calls back for each op.
+    """
     op = root.operation
     yield op
-    for region in op.regions:
+    for region in () if op.name in REGIONLESS else op.regions:
         for block in region:
             for view in block:
                 inner = view.operation
@@ -36,17 +34,10 @@ def each(root: Any) -> Iterator[Any]:
                     yield from each(inner)
 
 
-def _collect(op: Any, without: frozenset[str], found: list[Any]) -> None:
-    """Looks through blocks, which takes less time than a native walk that calls back for each op."""
-    for region in op.regions:
-        for block in region:
-            for view in block:
-                inner = view.operation
-                name = inner.name
-                if name not in without:
-                    found.append(inner)
-                if name not in REGIONLESS:
-                    _collect(inner, without, found)
+def terminator(block: Any) -> Any:
+    """The last operation of ``block``."""
+    operations = block.operations
+    return operations[len(operations) - 1].operation
 
 
 def named(root: Any, names: Collection[str]) -> list[Any]:

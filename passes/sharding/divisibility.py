@@ -164,14 +164,14 @@ def indivisible(program: Program) -> Sharded:
         if op.name == "func.func":
             types = {} if is_declaration(op) else value_types(op)
             on_signature = shardings(op) if types else {}
-            said = [pair for key, each in on_signature.items() for pair in zip(each, types[key], strict=True)]
+            said = [pair for key, on_side in on_signature.items() for pair in zip(on_side, types[key], strict=True)]
         elif op.name in _RESHARDS:
             said = [(op.attributes["sharding"], op.results[0].type)]
         elif op.name == "sdy.manual_computation":
             inner = (op.attributes[key] for key in ("in_shardings", "out_shardings"))
             lists = [_mlir.sdy.TensorShardingPerValueAttr(attr).shardings for attr in inner]
             types_of = ([v.type for v in op.operands], op.results.types)
-            said = [pair for each, types in zip(lists, types_of, strict=True) for pair in zip(each, types, strict=True)]
+            said = [pair for sides in zip(lists, types_of, strict=True) for pair in zip(*sides, strict=True)]
         else:
             said = []
         key = None if given is None else (given, *op.results.types)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from passes import _mlir
+from passes.program.walk import terminator
 
 # Operations that may be applied to partial results in any grouping -> the initial value that changes nothing, or `None`
 # where it does not matter how often the initial value enters (x op x = x).
@@ -67,7 +68,7 @@ def chooses(op: Any) -> bool:
     where the later one wins.
     """
     block = op.regions[0].blocks[0]
-    arguments, terminator = list(block.arguments), list(block.operations)[-1].operation
+    arguments, end = list(block.arguments), terminator(block)
     count = len(arguments) // 2
     compare = next((view.operation for view in block.operations if view.operation.name == "stablehlo.compare"), None)
     if compare is None or compare.operands[0] not in arguments:
@@ -76,7 +77,7 @@ def chooses(op: Any) -> bool:
         return False
     return all(
         _is_one_of(value, (arguments[i], arguments[count + i]))
-        for i, value in enumerate(terminator.operands)
+        for i, value in enumerate(end.operands)
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from passes import _mlir
 from passes.program.entry import functions, is_declaration, symbol_name
 from passes.program.splice import splice
-from passes.program.walk import operations
+from passes.program.walk import operations, terminator
 
 SHARDING = "sdy.sharding"
 # The argument attribute that names the result it shares its buffer with.
@@ -153,7 +153,7 @@ def inlinable_regions(op: Any) -> list[int]:
         if len(region.blocks) != 1:
             continue
         block = region.blocks[0]
-        arguments, returned = list(block.arguments), list(list(block.operations)[-1].operation.operands)
+        arguments, returned = list(block.arguments), list(terminator(block).operands)
         fits = not arguments or len(arguments) == len(op.operands)
         if fits and len(returned) == len(op.results) and _types_agree(
             [*zip(arguments, op.operands, strict=False), *zip(returned, op.results, strict=True)]
@@ -175,14 +175,14 @@ def drop_results(function: Any, dropped: set[int]) -> None:
     """Removes results of the entry ``function`` by position."""
     ir, context = _mlir.ir, _mlir.context()
     block = function.regions[0].blocks[0]
-    terminator = list(block.operations)[-1].operation
-    kept = [i for i in range(len(terminator.operands)) if i not in dropped]
-    attributes = _attributes(function, "res_attrs", len(terminator.operands))
+    end = terminator(block)
+    kept = [i for i in range(len(end.operands)) if i not in dropped]
+    attributes = _attributes(function, "res_attrs", len(end.operands))
     ir.Operation.create(
-        terminator.name, operands=[terminator.operands[i] for i in kept], ip=ir.InsertionPoint(terminator),
-        loc=terminator.location,
+        end.name, operands=[end.operands[i] for i in kept], ip=ir.InsertionPoint(end),
+        loc=end.location,
     )
-    terminator.erase()
+    end.erase()
     places = {old: new for new, old in enumerate(kept)}
     arguments = [_moved_alias(a, places, context) for a in _attributes(function, "arg_attrs", len(block.arguments))]
     _set_signature(function, arguments=arguments, results=[attributes[i] for i in kept])
@@ -217,10 +217,10 @@ def _return_instead(function: Any, values: list[Any], erased: list[Any]) -> None
     """Lets ``function`` return ``values``; the ops ``erased``, the last of its body, go."""
     ir, context = _mlir.ir, _mlir.context()
     block = function.regions[0].blocks[0]
-    terminator = list(block.operations)[-1].operation
+    end = terminator(block)
     returned = [ir.DictAttr.get(_lying_as(v), context) for v in values]
-    ir.Operation.create(terminator.name, operands=values, ip=ir.InsertionPoint(terminator), loc=terminator.location)
-    terminator.erase()
+    ir.Operation.create(end.name, operands=values, ip=ir.InsertionPoint(end), loc=end.location)
+    end.erase()
     for op in reversed(erased):
         op.erase()
     arguments = [_moved_alias(a, {}, context) for a in _attributes(function, "arg_attrs", len(block.arguments))]
@@ -311,7 +311,7 @@ def _set_signature(
     """Makes the function's type follow its block, and writes the attributes of arguments and results."""
     ir, context = _mlir.ir, _mlir.context()
     block = function.regions[0].blocks[0]
-    returned = list(block.operations)[-1].operation.operands
+    returned = terminator(block).operands
     type = ir.FunctionType.get([a.type for a in block.arguments], [v.type for v in returned], context)
     function.attributes["function_type"] = ir.TypeAttr.get(type, context)
     for key, given in (("arg_attrs", arguments), ("res_attrs", results)):

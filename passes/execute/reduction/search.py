@@ -19,7 +19,7 @@ from passes.pipeline import runner
 from passes.program.entry import find_entry, symbol_name
 from passes.program.read import Program, parse
 from passes.program.types import shape_of
-from passes.program.walk import operations
+from passes.program.walk import operations, terminator
 from passes.program.write import PrintOptions, to_bytecode, to_text
 
 # Whether a program still shows what is looked for. The program is the predicate's own to change. A `UserError` says
@@ -185,7 +185,7 @@ def measure(program: Program, text: str) -> Size:
     constants = sum(map(edits.is_constant, ops))
     values = [result for op in ops for result in op.results]
     arguments = [a for block in edits.blocks(program.module) for a in block.arguments]
-    results = sum(len(list(f.regions[0].blocks[0].operations)[-1].operation.operands)
+    results = sum(len(terminator(f.regions[0].blocks[0]).operands)
                   for f in edits.defined_functions(program.module))
     elements = sum(_elements(v) for v in (*values, *arguments))
     return Size(len(ops) - constants, constants, results, len(arguments), elements, len(text))

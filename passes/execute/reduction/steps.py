@@ -11,6 +11,7 @@ from passes.execute.reduction.search import Edit, Search
 from passes.pipeline import runner
 from passes.program.entry import is_private
 from passes.program.read import Program
+from passes.program.walk import terminator
 
 # Tries to do without the items at these positions.
 Drop = Callable[[set[int]], bool]
@@ -40,7 +41,7 @@ def drop_results(search: Search) -> bool:
     """Drops results of the entry function."""
 
     def count() -> int:
-        return len(_terminator(search.function()).operands)
+        return len(terminator(_body(search)).operands)
 
     def drop(indices: set[int]) -> bool:
         # Without results, everything would be dead.
@@ -93,10 +94,6 @@ def _calling(search: Search, position: int) -> Edit:
 
 def _body(search: Search) -> Any:
     return search.function().regions[0].blocks[0]
-
-
-def _terminator(function: Any) -> Any:
-    return list(function.regions[0].blocks[0].operations)[-1].operation
 
 
 def replace_ops(search: Search) -> bool:

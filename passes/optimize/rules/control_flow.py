@@ -6,7 +6,7 @@ from typing import Any
 
 from passes import _mlir
 from passes.optimize.rewriting import Rule, Site
-from passes.optimize.slots import terminator
+from passes.program.walk import terminator
 
 
 def _known_branch(site: Site) -> Any | None:
